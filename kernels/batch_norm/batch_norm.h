@@ -1,0 +1,73 @@
+// Batch normalisation over records and time (Ioffe and Szegedy 2015), per channel and per group:
+//   y = x · scale + shift,  scale = γ / sqrt(var + eps),  shift = β − mean · scale
+// A group is a run of consecutive records with statistics of their own: the records of one view. In training mean and var
+// (biased) are those of the group; in evaluation they are the running ones, and there is one group.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/device.h"
+#include "kernels/common/table.h"
+
+namespace systole::kernels {
+
+struct BatchNormShape {
+  int groups;  // G; divides N
+  int N, L, C;
+  int64_t rows_per_group() const { return int64_t{N} / groups * L; }
+  int64_t size() const { return int64_t{N} * L * C; }
+};
+
+struct BatchNormKernels {
+  /// Mean and biased variance per group, from x itself. x [N, L, C]; mean, var [G, C]. Two passes, no E[x²] − E[x]².
+  Entry<"batch_norm.statistics", void(const BatchNormShape&, const float* x, float* mean, float* var)> statistics;
+
+  /// The same from per-record moments (kernels/conv1d: RecordMoments), combined in the order of the records by the
+  /// parallel formula of Chan, Golub and LeVeque (1979). record_mean, record_m2 [N, C].
+  Entry<"batch_norm.combine",
+        void(const BatchNormShape&, const float* record_mean, const float* record_m2, float* mean, float* var)>
+      combine;
+
+  /// running = (1 − momentum) · running + momentum · batch, once per group in order, as if each view were a forward pass
+  /// of its own. The variance that enters is the unbiased one, as in PyTorch; one row per group is an error of the caller.
+  /// mean, var [G, C]; running_mean, running_var [C].
+  Entry<"batch_norm.update_running", void(const BatchNormShape&, const float* mean, const float* var, float momentum,
+                                          float* running_mean, float* running_var)>
+      update_running;
+
+  /// scale and shift [G, C] of the formula above, from mean, var [G, C] and gamma, beta [C].
+  Entry<"batch_norm.fold", void(const BatchNormShape&, const float* mean, const float* var, const float* gamma,
+                                const float* beta, float eps, float* scale, float* shift)>
+      fold;
+
+  /// y = relu?(x · scale + shift). x, y [N, L, C]; scale, shift [G, C]. y may be x.
+  Entry<"batch_norm.apply",
+        void(const BatchNormShape&, const float* x, const float* scale, const float* shift, bool relu, float* y)>
+      apply;
+
+  /// Gradient in training, through the statistics. With g = dy, zeroed where relu and x · scale + shift ≤ 0,
+  /// x̂ = (x − mean) / sqrt(var + eps) and R rows per group:
+  ///   dgamma[c] = Σ g·x̂,  dbeta[c] = Σ g  (over all groups; accumulated into or overwritten as `parameters` says)
+  ///   dx = scale · (g − (1/R) Σ_group g − x̂ · (1/R) Σ_group g·x̂)
+  /// x, dy, dx [N, L, C]; dx may be dy. mean, var, scale, shift [G, C]; dgamma, dbeta [C]. Fixed order of the sums.
+  Entry<"batch_norm.backward", void(const BatchNormShape&, const float* x, const float* dy, const float* mean,
+                                    const float* var, float eps, const float* scale, const float* shift, bool relu,
+                                    float* dx, GradientMode dx_mode, float* dgamma, float* dbeta,
+                                    GradientMode parameters)>
+      backward;
+
+  /// Gradient in evaluation, where the statistics are constants: dx = scale · g; dgamma and dbeta as above.
+  Entry<"batch_norm.backward_evaluation",
+        void(const BatchNormShape&, const float* x, const float* dy, const float* mean, const float* var, float eps,
+             const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode, float* dgamma,
+             float* dbeta, GradientMode parameters)>
+      backward_evaluation;
+};
+
+const BatchNormKernels& batch_norm_kernels(Device device);
+
+namespace cpu {
+extern const BatchNormKernels batch_norm;
+}
+
+}  // namespace systole::kernels

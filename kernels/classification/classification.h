@@ -1,0 +1,37 @@
+// Binary cross-entropy with logits for multi-label classification, with the weights that make it focal, weighted or
+// class-balanced:
+//   loss = (1/(N·C)) Σ_n Σ_c l(x[n, c], y[n, c]),   p = σ(x)
+//   l = −w⁺[c] · y · (1 − p)^γ · log p − w⁻[c] · (1 − y) · p^γ · log(1 − p)
+// Plain: w⁺ = w⁻ = 1, γ = 0. Focal (Lin et al. 2017): w⁺ = w⁻ = α, γ = 2. Weighted: w⁺ = negatives / positives. Class-balanced
+// (Cui et al. 2019): w⁺ = w⁻ from the effective number of samples. log p = −softplus(−x): no overflow, no log of zero.
+#pragma once
+
+#include "kernels/common/device.h"
+#include "kernels/common/table.h"
+
+namespace systole::kernels {
+
+struct BceShape {
+  int N, C;
+  float gamma = 0;
+};
+
+struct ClassificationKernels {
+  /// logits [N, C]; targets [N, C] in [0, 1]; positive_weight, negative_weight [C] or null for ones; loss: one float.
+  Entry<"classification.bce_forward", void(const BceShape&, const float* logits, const float* targets,
+                                           const float* positive_weight, const float* negative_weight, float* loss)>
+      bce_forward;
+  /// dlogits [N, C] = upstream · ∂loss/∂logits.
+  Entry<"classification.bce_backward",
+        void(const BceShape&, const float* logits, const float* targets, const float* positive_weight,
+             const float* negative_weight, float upstream, float* dlogits, GradientMode mode)>
+      bce_backward;
+};
+
+const ClassificationKernels& classification_kernels(Device device);
+
+namespace cpu {
+extern const ClassificationKernels classification;
+}
+
+}  // namespace systole::kernels

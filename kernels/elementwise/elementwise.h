@@ -1,0 +1,63 @@
+// Operations on one element at a time, and the copies that join channels.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/device.h"
+#include "kernels/common/philox.h"
+#include "kernels/common/table.h"
+
+namespace systole::kernels {
+
+/// Rows of two tensors joined along the channels: [rows, C_a] and [rows, C_b] give [rows, C_a + C_b].
+struct ConcatenateShape {
+  int64_t rows;
+  int C_a, C_b;
+};
+
+/// Dropout with probability p: element i is kept when draw i of the stream is ≥ p, and then scaled by 1 / (1 − p).
+/// Elements are counted within their record, and the stream's record number is first_record + n, so that the mask of a record
+/// does not depend on the batch around it. (Srivastava et al. 2014, the "inverted" form.)
+struct DropoutShape {
+  int N;
+  int64_t elements;  // per record
+  float p;
+  uint64_t seed;
+  uint32_t step;
+  uint32_t layer;  // which dropout of the network: the `detail` of its stream
+  uint32_t first_record = 0;
+};
+
+struct ElementwiseKernels {
+  /// y = max(x, 0).
+  Entry<"elementwise.relu", void(int64_t count, const float* x, float* y)> relu;
+  /// dx = dy where y > 0, else 0; y is the output of relu. dx may be dy.
+  Entry<"elementwise.relu_backward",
+        void(int64_t count, const float* y, const float* dy, float* dx, GradientMode mode)>
+      relu_backward;
+
+  /// y = a + b; y may be a or b.
+  Entry<"elementwise.add", void(int64_t count, const float* a, const float* b, float* y)> add;
+
+  /// y = factor · x, or y += factor · x.
+  Entry<"elementwise.scale", void(int64_t count, float factor, const float* x, float* y, GradientMode mode)> scale;
+
+  /// y[r] = (a[r], b[r]).
+  Entry<"elementwise.concatenate", void(const ConcatenateShape&, const float* a, const float* b, float* y)> concatenate;
+  /// da[r] = dy[r, :C_a], db[r] = dy[r, C_a:]; either may be null.
+  Entry<"elementwise.concatenate_backward", void(const ConcatenateShape&, const float* dy, float* da,
+                                                 GradientMode da_mode, float* db, GradientMode db_mode)>
+      concatenate_backward;
+
+  /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is drawn
+  /// again, not stored. x, y [N, elements]; y may be x in mode overwrite.
+  Entry<"elementwise.dropout", void(const DropoutShape&, const float* x, float* y, GradientMode mode)> dropout;
+};
+
+const ElementwiseKernels& elementwise_kernels(Device device);
+
+namespace cpu {
+extern const ElementwiseKernels elementwise;
+}
+
+}  // namespace systole::kernels

@@ -1,0 +1,59 @@
+// Optimiser steps over flat buffers: one call updates every parameter of a model. The definitions are PyTorch's, so that a run
+// can be compared step by step. `gradient_scale` multiplies the gradient first (clipping by norm).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/device.h"
+#include "kernels/common/table.h"
+
+namespace systole::kernels {
+
+/// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019).
+struct AdamStep {
+  int64_t step;  // 1 for the first
+  float learning_rate, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
+  bool decoupled = false;  // AdamW: w −= lr · weight_decay · w first; otherwise the decay joins the gradient
+  float gradient_scale = 1;
+};
+
+struct SgdStep {
+  float learning_rate, momentum = 0, weight_decay = 0;
+  bool first = false;  // the first step sets the momentum buffer to the gradient
+  float gradient_scale = 1;
+};
+
+/// LARS (You, Gitman and Ginsburg 2017): SGD with momentum whose rate is multiplied, tensor by tensor, by
+/// trust · ‖w‖ / (‖g‖ + weight_decay · ‖w‖); by 1 where a norm is zero or where the tensor is exempt (biases, BatchNorm), and an
+/// exempt tensor has no weight decay.
+struct LarsStep {
+  float learning_rate, momentum = 0.9f, weight_decay = 0, trust = 0.001f;
+  bool first = false;
+  float gradient_scale = 1;
+};
+struct LarsSegment {
+  int64_t begin, end;  // the tensor's place in the flat buffers
+  bool exempt;
+};
+
+struct OptimizerKernels {
+  /// w, gradient, first_moment, second_moment [count].
+  Entry<"optimizer.adam", void(int64_t count, const AdamStep&, const float* gradient, float* w, float* first_moment,
+                               float* second_moment)>
+      adam;
+  /// w, gradient, momentum [count].
+  Entry<"optimizer.sgd", void(int64_t count, const SgdStep&, const float* gradient, float* w, float* momentum)> sgd;
+  Entry<"optimizer.lars", void(int segments, const LarsSegment* segment, const LarsStep&, const float* gradient, float* w,
+                               float* momentum)>
+      lars;
+  /// *sum = Σ x², accumulated in double in an order that depends on count alone.
+  Entry<"optimizer.sum_of_squares", void(int64_t count, const float* x, double* sum)> sum_of_squares;
+};
+
+const OptimizerKernels& optimizer_kernels(Device device);
+
+namespace cpu {
+extern const OptimizerKernels optimizer;
+}
+
+}  // namespace systole::kernels
