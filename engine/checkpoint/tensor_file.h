@@ -1,6 +1,9 @@
 // Tensors as they stand in files: named arrays, grouped in sections, with a text of metadata beside them.
-//   PyTorch   torch.load(path, weights_only=True) is {"encoder": {"features.0.block.0.weight": tensor, …}}; a section a key
-//   safetensors   the same tensors under "encoder.features.0.block.0.weight"
+//   PyTorch: torch.load(path, weights_only=True) is {"encoder": {"features.0.block.0.weight": tensor, …}}, a section a
+//   key; the metadata is the member extra/systole.json of the archive.
+//   safetensors: the same tensors under "encoder.features.0.block.0.weight"; the metadata is `__metadata__`'s
+//   "systole".
+// A plain state dict, {"features.0.block.0.weight": tensor, …}, is one section whose name is empty.
 #pragma once
 
 #include <cstddef>
@@ -39,12 +42,14 @@ struct TensorFile {
   const NamedArrays* section(const std::string& name) const;
 };
 
-/// Reads a file by its content: PyTorch's zip form, PyTorch's older stream form, or safetensors. Nothing in a file is ever executed: a
-/// pickle may only build dictionaries, lists, numbers, strings and tensors, and anything else is refused. Throws Error.
+/// Reads a file by its content: PyTorch's zip form, PyTorch's older stream form, or safetensors. Nothing in a file is
+/// ever executed: a pickle may only build dictionaries, lists, numbers, strings and tensors, and anything else is
+/// refused. Entries that are no tensors ("epoch": 3) are left out, views become contiguous. Throws Error.
 TensorFile read_tensor_file(const std::filesystem::path& path);
 
-/// Writes PyTorch's zip form (a name that ends in .pt or .pth) or safetensors (.safetensors); throws UsageError for another name. Complete or not at
-/// all: written to a temporary name in the same folder, synced, renamed.
+/// Writes PyTorch's zip form (a name that ends in .pt or .pth) or safetensors (.safetensors); throws UsageError for
+/// another name. Complete or not at all: written to a temporary name in the same folder, synced, renamed. Equal content
+/// gives equal bytes.
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& file);
 
 /// Throws unless write_tensor_file could write there: asked before a long run, not after it.

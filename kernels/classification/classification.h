@@ -2,8 +2,9 @@
 // class-balanced:
 //   loss = (1/(N·C)) Σ_n Σ_c l(x[n, c], y[n, c]),   p = σ(x)
 //   l = −w⁺[c] · y · (1 − p)^γ · log p − w⁻[c] · (1 − y) · p^γ · log(1 − p)
-// Plain: w⁺ = w⁻ = 1, γ = 0. Focal (Lin et al. 2017): w⁺ = w⁻ = α, γ = 2. Weighted: w⁺ = negatives / positives. Class-balanced
-// (Cui et al. 2019): w⁺ = w⁻ from the effective number of samples. log p = −softplus(−x): no overflow, no log of zero.
+// Plain: w⁺ = w⁻ = 1, γ = 0. Focal (Lin et al. 2017): w⁺ = w⁻ = α, γ = 2. Weighted: w⁺ = negatives / positives.
+// Class-balanced (Cui et al. 2019): w⁺ = w⁻ from the effective number of samples. log p = −softplus(−x): no overflow,
+// no log of zero.
 #pragma once
 
 #include "kernels/common/device.h"
@@ -15,6 +16,9 @@ struct BceShape {
   int N, C;
   float gamma = 0;
 };
+
+/// Throws Error unless N ≥ 1, C ≥ 1 and gamma is finite and not negative.
+void check(const BceShape& shape);
 
 struct ClassificationKernels {
   /// logits [N, C]; targets [N, C] in [0, 1]; positive_weight, negative_weight [C] or null for ones; loss: one float.

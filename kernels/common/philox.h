@@ -36,7 +36,7 @@ enum class Purpose : uint16_t {
   initial_weights = 1,  // record: the parameter's position in its store
   shuffle = 2,          // step: the epoch
   augmentation = 3,     // record, step and view of what is augmented; `detail`: which augmentation
-  dropout = 4,          // step; record: the layer
+  dropout = 4,          // step, record; detail: the layer
   label_fraction = 5,
   oversample = 6,  // step: the epoch
   bootstrap = 7,   // record: the replicate

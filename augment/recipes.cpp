@@ -1,0 +1,40 @@
+#include <fmt/format.h>
+
+#include "augment/views.h"
+
+namespace systole::augment {
+
+const std::vector<NamedRecipe>& recipes() {
+  static const std::vector<NamedRecipe> all{
+      {"none", "no augmentation: all views of a record are equal", {}},
+      {"simple",
+       "gain, white noise, baseline wander and a time mask",
+       {.gain_p = 0.5f,
+        .gain_low = 0.7f,
+        .gain_high = 1.4f,
+        .noise_p = 0.5f,
+        .noise_std_high = 0.2f,
+        .wander_p = 0.5f,
+        .wander_amplitude_high = 0.5f,
+        .mask_p = 0.5f,
+        .mask_share_low = 0.1f,
+        .mask_share_high = 0.4f}},
+  };
+  return all;
+}
+
+const SimpleRecipe& find_recipe(const std::string& name) {
+  std::string known;
+  for (const NamedRecipe& r : recipes()) {
+    if (r.name == name) return r.recipe;
+    known += (known.empty() ? "" : ", ") + std::string(r.name);
+  }
+  throw UsageError(fmt::format("unknown augmentation recipe '{}'; expected one of {}", name, known));
+}
+
+const AugmentKernels& augment_kernels(Device device) {
+  static const AugmentKernels none{};
+  return device == Device::cpu ? cpu::augment : none;
+}
+
+}  // namespace systole::augment

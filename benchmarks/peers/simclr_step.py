@@ -1,0 +1,90 @@
+"""PyTorch's SimCLR training step on the encoder of SSRL-ECG, eager, float32, CPU: the peer of Systole's own step.
+
+One step: two views [N, 12, L], each its own forward pass through encoder, mean over time and projector (as the
+published code does, so BatchNorm's statistics are per view), NT-Xent at τ = 0.07, backward, Adam. No augmentation, no
+loader: the views are random and wait in memory, a few batches in rotation. The last line is JSON;
+seconds_per_step is the median.
+
+FLOP: 2 per multiply-add, three products per convolution (forward, input gradient, weight gradient), two views:
+1.18 GFLOP per ECG at 12 × 1000. Left out: the projector (0.8 % more), BatchNorm, loss and Adam. Counted although nobody
+needs it: the input gradient of the first layer (1.4 % of the sum).
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LEADS, WIDTH, TEMPERATURE = 12, 64, 0.07
+CHANNELS = (LEADS, WIDTH, WIDTH, 2 * WIDTH, 2 * WIDTH, 4 * WIDTH, 4 * WIDTH)
+KERNELS, STRIDES = (11, 7, 7, 5, 5, 3), (2, 1, 2, 1, 2, 1)
+BATCHES = 4  # in rotation
+
+
+def make_model():
+    layers = []
+    for inputs, outputs, kernel, stride in zip(CHANNELS, CHANNELS[1:], KERNELS, STRIDES):
+        convolution = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm1d(outputs), nn.ReLU()]
+    projector = [nn.Linear(4 * WIDTH, 2048), nn.ReLU(), nn.Linear(2048, 128)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), *projector)
+
+
+def nt_xent(z, temperature):
+    z = F.normalize(z)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z) // 2))
+
+
+def flop_per_ecg(length):
+    multiply_adds = 0
+    for inputs, outputs, kernel, stride in zip(CHANNELS, CHANNELS[1:], KERNELS, STRIDES):
+        length = (length - 1) // stride + 1
+        multiply_adds += inputs * outputs * kernel * length
+    return 2 * 3 * 2 * multiply_adds
+
+
+def seconds_of_steps(batch_size, length, warmup, steps):
+    model = make_model().train()
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    batches = [[torch.randn(batch_size, LEADS, length) for _ in range(2)] for _ in range(BATCHES)]
+    seconds = []
+    for step in range(warmup + steps):
+        start = time.perf_counter()
+        adam.zero_grad()
+        loss = nt_xent(torch.cat([model(view) for view in batches[step % BATCHES]]), TEMPERATURE)
+        loss.backward()
+        adam.step()
+        seconds.append(time.perf_counter() - start)
+    if not torch.isfinite(loss):
+        raise SystemExit(f"the loss after {warmup + steps} steps is {loss.item()}")
+    return seconds[warmup:]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch-size", type=int, default=128, help="ECGs per step; each gives two views")
+    parser.add_argument("--length", type=int, default=1000, help="samples per lead")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps")
+    parser.add_argument("--warmup", type=int, default=2, help="steps before them")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(1)
+
+    seconds = seconds_of_steps(options.batch_size, options.length, options.warmup, options.steps)
+    median = statistics.median(seconds)
+    rate = options.batch_size / median
+    result = {"peer": f"PyTorch {torch.__version__}, eager float32", "threads": options.threads}
+    result |= {"batch_size": options.batch_size, "length": options.length, "steps": options.steps}
+    result |= {"seconds_per_step": median, "fastest": min(seconds), "slowest": max(seconds), "ecg_per_second": rate}
+    result["gflop_per_second"] = rate * flop_per_ecg(options.length) / 1e9
+    print(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in result.items()}))
+
+
+if __name__ == "__main__":
+    main()

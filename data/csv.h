@@ -1,0 +1,30 @@
+// CSV files as RFC 4180 and pandas write them: quoted fields with commas, quotes ("") and line breaks inside, CRLF or
+// LF, a UTF-8 byte order mark. Fields are kept as they stand, outer blanks included. Parsed by libcsv.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace systole::data {
+
+struct CsvTable {
+  std::filesystem::path path;
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;  // each as long as the header
+  std::vector<size_t> line;                    // [rows] the line of the file that a row starts at, from 1
+
+  /// The position of a named column. Throws Error with the columns that are there when it is missing.
+  size_t column(std::string_view name) const;
+
+  /// "path, line 12", the beginning of a sentence about a row.
+  std::string where(size_t row) const;
+};
+
+/// Reads the file; its first row is the header and blank lines count for nothing. Throws Error for a file that cannot
+/// be read or is empty, for a quotation mark out of place, and for a row with another number of fields than the header.
+CsvTable read_csv(const std::filesystem::path& path);
+
+}  // namespace systole::data

@@ -1,0 +1,34 @@
+// Normalisation per lead: z = (value − mean) / std, with mean and standard deviation of the training records in the
+// unit of the data set. It belongs to a model and is stored in every checkpoint.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace systole::data {
+
+struct Normalization {
+  std::vector<std::string> leads;
+  std::vector<float> mean;  // [leads], in `unit`
+  std::vector<float> std;   // [leads], in `unit`; 1 for a lead that is constant, which then becomes zero
+  std::string unit;
+  double sampling_rate_hz = 0;
+  int length = 0;  // samples per record
+
+  bool operator==(const Normalization&) const = default;
+};
+
+/// Mean and standard deviation of each lead over all samples of the records, in double and in a fixed order. Throws
+/// Error without records.
+Normalization measure_normalization(const Dataset& dataset, const std::vector<size_t>& records);
+
+/// As a JSON object, and back without loss. The reader throws Error that names `source` (a file) and what is wrong.
+std::string to_json(const Normalization& normalization);
+Normalization normalization_from_json(const std::string& text, const std::string& source);
+
+/// Throws Error that names the difference when the data set has other leads, another sampling rate, unit or length.
+void check_matches(const Normalization& normalization, const Dataset& dataset);
+
+}  // namespace systole::data

@@ -1,0 +1,90 @@
+#include "engine/autograd.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace systole {
+namespace {
+
+thread_local bool recording = true;
+thread_local uint64_t next_order = 1;
+
+/// Every node that gradients reach from `root`, latest first.
+std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) {
+  std::vector<std::shared_ptr<Node>> nodes{root};
+  std::unordered_set<const Node*> seen{root.get()};
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const std::vector<std::shared_ptr<Node>> inputs = nodes[i]->inputs;  // `nodes` grows below
+    for (const auto& input : inputs)
+      if (input && seen.insert(input.get()).second) nodes.push_back(input);
+  }
+  std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) { return a->order > b->order; });
+  return nodes;
+}
+
+}  // namespace
+
+GradientTarget InputGradients::target(size_t i) {
+  Node* const input = node_.inputs.at(i).get();
+  if (!input) return {};
+  if (input->gradient) return {input->gradient.data(), GradientMode::accumulate};
+  input->gradient = Tensor::empty(input->shape, input->device);
+  return {input->gradient.data(), GradientMode::overwrite};
+}
+
+Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
+              Node::Backward backward) {
+  output.set_node(nullptr);
+  const bool wanted = std::any_of(inputs.begin(), inputs.end(), [](const Tensor* t) { return t->node() != nullptr; });
+  if (!recording || !wanted) return output;
+  auto node = std::make_shared<Node>();
+  node->operation = operation;
+  node->order = next_order++;
+  for (const Tensor* input : inputs) node->inputs.push_back(input->node());
+  node->backward = std::move(backward);
+  node->shape = output.shape();
+  node->device = output.device();
+  output.set_node(std::move(node));
+  return output;
+}
+
+void make_leaf(Tensor& tensor, const Tensor& gradient) {
+  if (!(gradient.shape() == tensor.shape()))
+    throw Error(fmt::format("a leaf of shape {} cannot have a gradient of shape {}", tensor.shape().text(),
+                            gradient.shape().text()));
+  auto node = std::make_shared<Node>();
+  node->operation = "leaf";
+  node->shape = tensor.shape();
+  node->device = tensor.device();
+  node->gradient = gradient;
+  tensor.set_node(std::move(node));
+}
+
+const Tensor& gradient_of(const Tensor& leaf) {
+  if (!leaf.node() || leaf.node()->backward) throw Error("only a leaf keeps its gradient");
+  return leaf.node()->gradient;
+}
+
+void backward(const Tensor& loss) {
+  if (loss.count() != 1) throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
+  if (!loss.node()) throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
+  const float one = 1;
+  loss.node()->gradient = Tensor::empty(loss.shape(), loss.device());
+  loss.node()->gradient.copy_from(&one, sizeof one);
+  for (const auto& node : reachable(loss.node())) {
+    if (node->order == 0) continue;  // a leaf
+    if (!node->backward) throw Error(fmt::format("the graph of this {} has been walked already", node->operation));
+    InputGradients gradients(*node);
+    if (node->gradient) node->backward(node->gradient, gradients);
+    node->backward = nullptr;
+    node->inputs.clear();
+    node->gradient = {};
+  }
+}
+
+NoGradient::NoGradient() : outer_(recording) { recording = false; }
+NoGradient::~NoGradient() { recording = outer_; }
+
+}  // namespace systole

@@ -1,0 +1,77 @@
+// Reverse-mode differentiation. An operation runs forward through its kernel table and records one node: a closure whose captures
+// are exactly the tensors that its backward pass needs, visible where the operation is written.
+//
+//   Tensor y = …;                                       // forward
+//   return record("mean_over_time", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
+//     if (auto dx = gradients.target(0)) kernels.mean_backward(queue, shape, dy.data(), dx.data, dx.mode);
+//   });
+//
+// backward(loss) walks the nodes from the last to the first, without recursion, and frees what each node saved. Gradients
+// of intermediate results are overwritten by their first reader and accumulated into by the others; those of leaves
+// (parameters) always accumulate.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace systole {
+
+/// Where a backward closure puts the gradient of one input; false when nobody wants it.
+struct GradientTarget {
+  float* data = nullptr;
+  GradientMode mode = GradientMode::overwrite;
+  explicit operator bool() const { return data != nullptr; }
+};
+
+class InputGradients {
+ public:
+  explicit InputGradients(const Node& node) : node_(node) {}
+  /// The target of input i. Who asks for it must write it, every element, in the target's mode.
+  GradientTarget target(size_t i);
+
+ private:
+  const Node& node_;
+};
+
+struct Node {
+  using Backward = std::function<void(const Tensor& dy, InputGradients& gradients)>;
+
+  const char* operation = "";
+  uint64_t order = 0;  // of recording: every input of a node has a lower one
+  std::vector<std::shared_ptr<Node>> inputs;
+  Backward backward;  // empty for a leaf
+  Shape shape;
+  Device device = Device::cpu;
+  Tensor gradient;
+};
+
+/// Gives `output` a node when recording is on and gradients can flow to one of the inputs; returns it.
+Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
+              Node::Backward backward);
+
+/// Makes a tensor a leaf whose gradient is accumulated into `gradient` (same shape, zeroed by the caller).
+void make_leaf(Tensor& tensor, const Tensor& gradient);
+/// The gradient of a leaf.
+const Tensor& gradient_of(const Tensor& leaf);
+
+/// Accumulates the gradient of the scalar `loss` into every leaf that it depends on. Each graph can be walked once.
+void backward(const Tensor& loss);
+
+/// While it lives, this thread's operations record nothing.
+class NoGradient {
+ public:
+  NoGradient();
+  ~NoGradient();
+  NoGradient(const NoGradient&) = delete;
+  NoGradient& operator=(const NoGradient&) = delete;
+
+ private:
+  bool outer_;
+};
+
+}  // namespace systole

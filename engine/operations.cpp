@@ -1,0 +1,349 @@
+#include "engine/operations.h"
+
+#include <fmt/format.h>
+
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/classification/classification.h"
+#include "kernels/contrastive/contrastive.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linear/linear.h"
+#include "kernels/pool/pool.h"
+
+namespace systole {
+namespace {
+
+using namespace kernels;
+
+void require(bool condition, const char* operation, const std::string& expected, const Tensor& found) {
+  if (!condition)
+    throw Error(fmt::format("{}: expected {}, found the shape {}", operation, expected, found.shape().text()));
+}
+
+const float* data_or_null(const Tensor& t) { return t ? t.data() : nullptr; }
+
+PendingAffine pending_of(const Activation& x) {
+  return {data_or_null(x.scale), data_or_null(x.shift), x.groups, x.relu};
+}
+
+/// A weight and its bias get their gradients from one kernel, in one mode: both are leaves, or neither.
+void check_bias(const char* operation, const Tensor& w, const Tensor& bias, int64_t count) {
+  if (!bias) return;
+  require(bias.count() == count, operation, fmt::format("a bias [{}]", count), bias);
+  if ((bias.node() != nullptr) != (w.node() != nullptr))
+    throw Error(fmt::format("{}: a weight and its bias are trained together or not at all", operation));
+}
+
+Conv1dShape conv_shape(const Tensor& x, const Tensor& w, const Conv1dOptions& o) {
+  require(x.shape().rank() == 3, "conv1d", "an input [N, L, C]", x);
+  require(w.shape().rank() == 3 && w.dim(1) == x.dim(2), "conv1d", fmt::format("a weight [K, {}, C_out]", x.dim(2)), w);
+  const Conv1dShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)),
+                          static_cast<int>(w.dim(2)), static_cast<int>(w.dim(0)), o.stride,
+                          o.padding,                  o.dilation};
+  check(shape);
+  return shape;
+}
+
+/// The convolution's two gradients: of the weight (and bias) and of the input.
+void conv_backward(Device device, const Conv1dShape& shape, const Activation& x, const Tensor& w, const Tensor& dy,
+                   GradientTarget dx, GradientTarget dw, GradientTarget dbias) {
+  Queue queue(device);
+  const Conv1dKernels& conv = conv1d_kernels(device);
+  if (dw)
+    conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), dw.data, dbias.data, dw.mode);
+  if (dx) conv.input_gradient(queue, shape, dy.data(), w.data(), dx.data, dx.mode);
+}
+
+/// Statistics and folded affine of one application of a BatchNorm.
+struct Normalized {
+  BatchNormShape shape;
+  Tensor mean, var, scale, shift;  // [G, C]
+  bool training;
+};
+
+BatchNormShape norm_shape(const Tensor& x, const BatchNorm& norm, Mode mode) {
+  const bool series = x.shape().rank() == 3;
+  require(series || x.shape().rank() == 2, "batch_norm", "an input [N, L, C] or [N, C]", x);
+  const BatchNormShape shape{mode.training ? mode.groups : 1, static_cast<int>(x.dim(0)),
+                             series ? static_cast<int>(x.dim(1)) : 1,
+                             static_cast<int>(x.dim(x.shape().rank() - 1))};
+  require(norm.gamma.count() == shape.C, "batch_norm", fmt::format("{} channels", norm.gamma.count()), x);
+  if (shape.groups < 1 || shape.N % shape.groups != 0)
+    throw Error(fmt::format("batch_norm: {} records cannot be split into {} views", shape.N, shape.groups));
+  if (mode.training && shape.rows_per_group() < 2)
+    throw Error("batch_norm: training needs at least two values per channel and view, found one");
+  return shape;
+}
+
+/// Running statistics in evaluation; those of the batch, from x or from its record moments, in training.
+Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& record_m2, const BatchNorm& norm,
+                     Mode mode) {
+  const Device device = x.device();
+  Queue queue(device);
+  const BatchNormKernels& bn = batch_norm_kernels(device);
+  Normalized n{norm_shape(x, norm, mode), norm.running_mean, norm.running_var, {}, {}, mode.training};
+  const Shape per_group{n.shape.groups, n.shape.C};
+  if (mode.training) {
+    n.mean = Tensor::empty(per_group, device);
+    n.var = Tensor::empty(per_group, device);
+    if (record_mean)
+      bn.combine(queue, n.shape, record_mean.data(), record_m2.data(), n.mean.data(), n.var.data());
+    else
+      bn.statistics(queue, n.shape, x.data(), n.mean.data(), n.var.data());
+    bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
+                      norm.running_var.data());
+    *norm.batches_tracked += n.shape.groups;
+  }
+  n.scale = Tensor::empty(per_group, device);
+  n.shift = Tensor::empty(per_group, device);
+  bn.fold(queue, n.shape, n.mean.data(), n.var.data(), norm.gamma.data(), norm.beta.data(), norm.eps, n.scale.data(),
+          n.shift.data());
+  return n;
+}
+
+/// dx of the normalisation (and ReLU) of x; gradients of gamma and beta go to their targets.
+void norm_backward(const Tensor& x, const Normalized& n, float eps, bool relu, const Tensor& dy, GradientTarget dx,
+                   GradientTarget dgamma, GradientTarget dbeta) {
+  const Device device = x.device();
+  Queue queue(device);
+  const BatchNormKernels& bn = batch_norm_kernels(device);
+  Tensor unwanted_dx, unwanted_parameters;
+  if (!dx) {
+    unwanted_dx = Tensor::empty(x.shape(), device);
+    dx = {unwanted_dx.data(), GradientMode::overwrite};
+  }
+  if (!dgamma || !dbeta) {
+    unwanted_parameters = Tensor::empty({2, n.shape.C}, device);
+    dgamma = {unwanted_parameters.data(), GradientMode::overwrite};
+    dbeta = {unwanted_parameters.data() + n.shape.C, GradientMode::overwrite};
+  }
+  const auto& kernel = [&](const auto& entry) {
+    entry(queue, n.shape, x.data(), dy.data(), n.mean.data(), n.var.data(), eps, n.scale.data(), n.shift.data(), relu,
+          dx.data, dx.mode, dgamma.data, dbeta.data, dgamma.mode);
+  };
+  n.training ? kernel(bn.backward) : kernel(bn.backward_evaluation);
+}
+
+}  // namespace
+
+Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv1dOptions& options) {
+  const Conv1dShape shape = conv_shape(x, w, options);
+  check_bias("conv1d", w, bias, shape.C_out);
+  const Device device = x.device();
+  Queue queue(device);
+  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
+  conv1d_kernels(device).forward(queue, shape, x.data(), {}, w.data(), data_or_null(bias), y.data(), {});
+  return record("conv1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
+    conv_backward(dy.device(), shape, {.raw = x}, w, dy, gradients.target(0), gradients.target(1), gradients.target(2));
+  });
+}
+
+Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& norm, const Conv1dOptions& options,
+                        Mode mode) {
+  const Conv1dShape shape = conv_shape(x.raw, w, options);
+  const Device device = x.raw.device();
+  Queue queue(device);
+  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
+  Tensor record_mean, record_m2;
+  RecordMoments moments;
+  if (mode.training) {
+    record_mean = Tensor::empty({shape.N, shape.C_out}, device);
+    record_m2 = Tensor::empty({shape.N, shape.C_out}, device);
+    moments = {record_mean.data(), record_m2.data()};
+  }
+  conv1d_kernels(device).forward(queue, shape, x.raw.data(), pending_of(x), w.data(), nullptr, y.data(), moments);
+  const Normalized n = normalize(y, record_mean, record_m2, norm, mode);
+
+  const Tensor raw = y;
+  y = record("conv_bn_relu", y, {&x.raw, &w, &norm.gamma, &norm.beta},
+             [shape, x, w, raw, n, eps = norm.eps](const Tensor& dz, InputGradients& gradients) {
+               // dz is this node's own and read for the last time: the gradient of the raw output takes its place.
+               norm_backward(raw, n, eps, true, dz, {dz.data(), GradientMode::overwrite}, gradients.target(2),
+                             gradients.target(3));
+               conv_backward(dz.device(), shape, x, w, dz, gradients.target(0), gradients.target(1), {});
+             });
+  return {y, n.scale, n.shift, n.shape.groups, true};
+}
+
+Tensor batch_norm(const Tensor& x, const BatchNorm& norm, Mode mode) {
+  const Normalized n = normalize(x, {}, {}, norm, mode);
+  Tensor y = Tensor::empty(x.shape(), x.device());
+  Queue queue(x.device());
+  batch_norm_kernels(x.device()).apply(queue, n.shape, x.data(), n.scale.data(), n.shift.data(), false, y.data());
+  return record("batch_norm", y, {&x, &norm.gamma, &norm.beta},
+                [x, n, eps = norm.eps](const Tensor& dy, InputGradients& gradients) {
+                  norm_backward(x, n, eps, false, dy, gradients.target(0), gradients.target(1), gradients.target(2));
+                });
+}
+
+Tensor relu(const Tensor& x) {
+  Queue queue(x.device());
+  Tensor y = Tensor::empty(x.shape(), x.device());
+  elementwise_kernels(x.device()).relu(queue, x.count(), x.data(), y.data());
+  const Tensor output = y;
+  return record("relu", y, {&x}, [output](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget dx = gradients.target(0);
+    elementwise_kernels(dy.device())
+        .relu_backward(backward_queue, dy.count(), output.data(), dy.data(), dx.data, dx.mode);
+  });
+}
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  require(a.shape() == b.shape(), "add", "the shape " + a.shape().text(), b);
+  Queue queue(a.device());
+  Tensor y = Tensor::empty(a.shape(), a.device());
+  elementwise_kernels(a.device()).add(queue, a.count(), a.data(), b.data(), y.data());
+  return record("add", y, {&a, &b}, [](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    for (size_t i = 0; i < 2; ++i)
+      if (const GradientTarget d = gradients.target(i))
+        elementwise_kernels(dy.device()).scale(backward_queue, dy.count(), 1.0f, dy.data(), d.data, d.mode);
+  });
+}
+
+Tensor concatenate(const Tensor& a, const Tensor& b) {
+  const int rank = a.shape().rank();
+  require(rank >= 2 && rank <= 3 && b.shape().rank() == rank && a.dim(0) == b.dim(0) &&
+              (rank == 2 || a.dim(1) == b.dim(1)),
+          "concatenate", "the rows of " + a.shape().text(), b);
+  const int C_a = static_cast<int>(a.dim(rank - 1)), C_b = static_cast<int>(b.dim(rank - 1));
+  const ConcatenateShape shape{a.count() / C_a, C_a, C_b};
+  Queue queue(a.device());
+  Tensor y = Tensor::empty(rank == 2 ? Shape{a.dim(0), C_a + C_b} : Shape{a.dim(0), a.dim(1), C_a + C_b}, a.device());
+  elementwise_kernels(a.device()).concatenate(queue, shape, a.data(), b.data(), y.data());
+  return record("concatenate", y, {&a, &b}, [shape](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget da = gradients.target(0), db = gradients.target(1);
+    elementwise_kernels(dy.device())
+        .concatenate_backward(backward_queue, shape, dy.data(), da.data, da.mode, db.data, db.mode);
+  });
+}
+
+Tensor dropout(const Tensor& x, float p, const DropoutStream& stream, Mode mode) {
+  if (!(p >= 0 && p < 1)) throw Error(fmt::format("dropout: the probability must lie in [0, 1), not {}", p));
+  if (!mode.training || p == 0) return x;
+  const DropoutShape shape{static_cast<int>(x.dim(0)), x.count() / x.dim(0), p, stream.seed, stream.step, stream.layer};
+  Queue queue(x.device());
+  Tensor y = Tensor::empty(x.shape(), x.device());
+  elementwise_kernels(x.device()).dropout(queue, shape, x.data(), y.data(), GradientMode::overwrite);
+  return record("dropout", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget dx = gradients.target(0);
+    elementwise_kernels(dy.device()).dropout(backward_queue, shape, dy.data(), dx.data, dx.mode);
+  });
+}
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  require(x.shape().rank() == 2, "linear", "an input [M, D]", x);
+  require(w.shape().rank() == 2 && w.dim(0) == x.dim(1), "linear", fmt::format("a weight [{}, D_out]", x.dim(1)), w);
+  check_bias("linear", w, bias, w.dim(1));
+  const LinearShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(w.dim(1))};
+  const Device device = x.device();
+  Queue queue(device);
+  Tensor y = Tensor::empty({shape.M, shape.D_out}, device);
+  linear_kernels(device).forward(queue, shape, x.data(), w.data(), data_or_null(bias), y.data());
+  return record("linear", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const LinearKernels& kernel = linear_kernels(dy.device());
+    const GradientTarget dx = gradients.target(0), dw = gradients.target(1), dbias = gradients.target(2);
+    if (dw) kernel.weight_gradient(backward_queue, shape, x.data(), dy.data(), dw.data, dbias.data, dw.mode);
+    if (dx) kernel.input_gradient(backward_queue, shape, dy.data(), w.data(), dx.data, dx.mode);
+  });
+}
+
+Tensor mean_over_time(const Activation& x) {
+  require(x.raw.shape().rank() == 3, "mean_over_time", "an input [N, L, C]", x.raw);
+  const MeanShape shape{static_cast<int>(x.raw.dim(0)), static_cast<int>(x.raw.dim(1)), static_cast<int>(x.raw.dim(2))};
+  Queue queue(x.raw.device());
+  Tensor y = Tensor::empty({shape.N, shape.C}, x.raw.device());
+  pool_kernels(x.raw.device()).mean_forward(queue, shape, x.raw.data(), pending_of(x), y.data());
+  return record("mean_over_time", y, {&x.raw}, [shape](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget dz = gradients.target(0);
+    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dz.data, dz.mode);
+  });
+}
+
+Tensor mean_over_time(const Tensor& x) { return mean_over_time(Activation{.raw = x}); }
+
+Tensor max_pool(const Tensor& x, int window, int stride, int padding) {
+  require(x.shape().rank() == 3, "max_pool", "an input [N, L, C]", x);
+  const MaxPoolShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), window,
+                           stride, padding};
+  check(shape);
+  Queue queue(x.device());
+  const Shape output{shape.N, shape.L_out(), shape.C};
+  Tensor y = Tensor::empty(output, x.device());
+  const Tensor index = Tensor::empty(output, x.device(), DType::i32);
+  pool_kernels(x.device()).max_forward(queue, shape, x.data(), y.data(), index.data<int32_t>());
+  return record("max_pool", y, {&x}, [shape, index](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget dx = gradients.target(0);
+    pool_kernels(dy.device())
+        .max_backward(backward_queue, shape, dy.data(), index.data<int32_t>(), dx.data, dx.mode);
+  });
+}
+
+Tensor l2_normalize(const Tensor& x) {
+  require(x.shape().rank() == 2, "l2_normalize", "an input [M, D]", x);
+  const NormalizeShape shape{x.dim(0), static_cast<int>(x.dim(1))};
+  Queue queue(x.device());
+  Tensor z = Tensor::empty(x.shape(), x.device());
+  const Tensor norm = Tensor::empty({shape.M}, x.device());
+  contrastive_kernels(x.device()).l2_normalize(queue, shape, x.data(), z.data(), norm.data());
+  const Tensor unit = z;
+  return record("l2_normalize", z, {&x}, [shape, unit, norm](const Tensor& dz, InputGradients& gradients) {
+    Queue backward_queue(dz.device());
+    const GradientTarget dx = gradients.target(0);
+    contrastive_kernels(dz.device())
+        .l2_normalize_backward(backward_queue, shape, unit.data(), norm.data(), dz.data(), dx.data, dx.mode);
+  });
+}
+
+Tensor nt_xent(const Tensor& x, float temperature) {
+  require(x.shape().rank() == 2, "nt_xent", "an input [M, D]", x);
+  const NtXentShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), temperature};
+  check(shape);
+  const Device device = x.device();
+  Queue queue(device);
+  const ContrastiveKernels& kernel = contrastive_kernels(device);
+  const NormalizeShape rows{shape.M, shape.D};
+  const Tensor z = Tensor::empty(x.shape(), device), norm = Tensor::empty({shape.M}, device);
+  const Tensor log_sum = Tensor::empty({shape.M}, device);
+  Tensor loss = Tensor::empty({1}, device);
+  kernel.l2_normalize(queue, rows, x.data(), z.data(), norm.data());
+  kernel.nt_xent_forward(queue, shape, z.data(), loss.data(), log_sum.data());
+  return record("nt_xent", loss, {&x}, [shape, rows, z, norm, log_sum](const Tensor& dloss, InputGradients& gradients) {
+    Queue backward_queue(dloss.device());
+    const ContrastiveKernels& kernels = contrastive_kernels(dloss.device());
+    const Tensor dz = Tensor::empty(z.shape(), z.device());
+    kernels.nt_xent_backward(backward_queue, shape, z.data(), log_sum.data(), dloss.item(), dz.data(),
+                             GradientMode::overwrite);
+    const GradientTarget dx = gradients.target(0);
+    kernels.l2_normalize_backward(backward_queue, rows, z.data(), norm.data(), dz.data(), dx.data, dx.mode);
+  });
+}
+
+Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWeights& weights) {
+  require(logits.shape().rank() == 2, "bce_with_logits", "logits [N, C]", logits);
+  require(targets.shape() == logits.shape(), "bce_with_logits", "targets of the shape " + logits.shape().text(), targets);
+  const BceShape shape{static_cast<int>(logits.dim(0)), static_cast<int>(logits.dim(1)), weights.gamma};
+  for (const Tensor* weight : {&weights.positive, &weights.negative})
+    if (*weight) require(weight->count() == shape.C, "bce_with_logits", fmt::format("{} weights", shape.C), *weight);
+  Queue queue(logits.device());
+  Tensor loss = Tensor::empty({1}, logits.device());
+  classification_kernels(logits.device())
+      .bce_forward(queue, shape, logits.data(), targets.data(), data_or_null(weights.positive),
+                   data_or_null(weights.negative), loss.data());
+  return record("bce_with_logits", loss, {&logits},
+                [shape, logits, targets, weights](const Tensor& dloss, InputGradients& gradients) {
+                  Queue backward_queue(dloss.device());
+                  const GradientTarget d = gradients.target(0);
+                  classification_kernels(dloss.device())
+                      .bce_backward(backward_queue, shape, logits.data(), targets.data(), data_or_null(weights.positive),
+                                    data_or_null(weights.negative), dloss.item(), d.data, d.mode);
+                });
+}
+
+}  // namespace systole

@@ -1,0 +1,78 @@
+// The differentiable operations. Each calls its kernel table and records one autograd node. Shapes are checked here and
+// wrong ones throw Error with the shapes; formulas stand in the kernels' contracts. Series are [N, L, C].
+#pragma once
+
+#include "engine/autograd.h"
+#include "engine/tensor.h"
+
+namespace systole {
+
+struct Conv1dOptions {
+  int stride = 1, padding = 0, dilation = 1;
+};
+
+/// The parts of a BatchNorm layer. In training, running statistics and the counter follow.
+struct BatchNorm {
+  Tensor gamma, beta;                 // [C], leaves
+  Tensor running_mean, running_var;   // [C]
+  int64_t* batches_tracked = nullptr;
+  float eps = 1e-5f;
+};
+
+/// How a model runs: with batch statistics, dropout and updates of buffers, or without.
+struct Mode {
+  bool training = false;
+  int groups = 1;          // views in the batch, each with BatchNorm statistics of its own when training
+  float momentum = 0.1f;   // weight of a batch in the running statistics; 1/t in batch t makes them plain averages
+  static Mode evaluation() { return {}; }
+  static Mode train(int groups = 1, float momentum = 0.1f) { return {true, groups, momentum}; }
+};
+
+/// A convolution's raw output with the BatchNorm and ReLU that its reader applies while it loads. Autograd sees the value
+/// after both: the gradient that reaches `raw` is that of relu(raw · scale + shift).
+struct Activation {
+  Tensor raw;               // [N, L, C]
+  Tensor scale{}, shift{};  // [groups, C]; empty: the value is raw itself
+  int groups = 1;
+  bool relu = false;
+};
+
+/// x [N, L, C_in], w [K, C_in, C_out], bias [C_out] or empty → [N, L_out, C_out].
+Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv1dOptions& options);
+/// relu(BatchNorm(conv1d(x))) with the normalisation left pending: one node for all three.
+Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& norm, const Conv1dOptions& options,
+                        Mode mode);
+/// x [N, L, C] or [N, C].
+Tensor batch_norm(const Tensor& x, const BatchNorm& norm, Mode mode);
+Tensor relu(const Tensor& x);
+Tensor add(const Tensor& a, const Tensor& b);
+/// Joins the last dimension.
+Tensor concatenate(const Tensor& a, const Tensor& b);
+
+/// What a dropout draws from. The mask of a record depends on the seed, the step, the layer and the record's place in the batch.
+struct DropoutStream {
+  uint64_t seed;
+  uint32_t step, layer;
+};
+Tensor dropout(const Tensor& x, float p, const DropoutStream& stream, Mode mode);
+
+/// x [N, D_in], w [D_in, D_out], bias [D_out] or empty.
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
+/// [N, L, C] → [N, C].
+Tensor mean_over_time(const Activation& x);
+Tensor mean_over_time(const Tensor& x);
+Tensor max_pool(const Tensor& x, int window, int stride, int padding = 0);
+/// Rows of unit length; a row of zeros stays zero. x [M, D].
+Tensor l2_normalize(const Tensor& x);
+/// NT-Xent of the rows of x after their normalisation; rows 0 … N−1 are the first views, N … 2N−1 the second. A scalar.
+Tensor nt_xent(const Tensor& x, float temperature);
+
+/// Weights of the binary cross-entropy (kernels/classification); empty weights are ones. [C] each.
+struct BceWeights {
+  Tensor positive, negative;
+  float gamma = 0;
+};
+/// logits, targets [N, C] → a scalar.
+Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWeights& weights = {});
+
+}  // namespace systole

@@ -1,0 +1,39 @@
+// Optimisers over the flat buffers of a ParameterStore, and the clipping of the gradient's norm.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/parameters.h"
+
+namespace systole {
+
+struct OptimizerOptions {
+  enum class Kind { adam, adamw, sgd, lars } kind = Kind::adam;
+  float weight_decay = 0;
+  float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;  // adam, adamw
+  float momentum = 0.9f;                            // sgd, lars
+  float trust = 0.001f;                             // lars
+  float clip_norm = 0;                              // gradients with a larger L2 norm are scaled down to it; 0: never
+};
+
+/// adam, adamw, sgd or lars; throws UsageError for another name.
+OptimizerOptions::Kind parse_optimizer(const std::string& name);
+
+/// Updates all parameters of a store from their gradients.
+class Optimizer {
+ public:
+  Optimizer(ParameterStore& store, const OptimizerOptions& options);
+
+  /// One update with this learning rate. Returns the L2 norm of the gradient before clipping.
+  double step(float learning_rate);
+  int64_t steps() const { return steps_; }
+
+ private:
+  ParameterStore& store_;
+  OptimizerOptions options_;
+  Tensor first_moment_, second_moment_;  // the momentum of sgd and lars is the first
+  int64_t steps_ = 0;
+};
+
+}  // namespace systole

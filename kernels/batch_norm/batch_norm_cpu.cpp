@@ -1,0 +1,382 @@
+// Batch normalisation on the CPU, bound by memory: statistics read x once, apply reads x and writes y, the backward
+// pass reads x and dy twice and writes dx; in evaluation once.
+//
+// The rows of a group are cut into pieces of 64 KB, whatever the number of threads. Statistics take two passes over a
+// piece, the second one from the cache, and the pieces are combined in order. Per piece of n rows, with m the mean of
+// the first pass (the corrected two-pass algorithm; Chan, Golub and LeVeque 1983):
+//   d = Σ (x − m),  mean = m + d / n,  M2 = Σ (x − m)² − d² / n
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fmt/format.h>
+#include <vector>
+
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/common/error.h"
+#include "kernels/common/lanes.h"
+#include "kernels/common/parallel.h"
+
+namespace systole::kernels {
+namespace {
+
+constexpr int64_t kPiece = 16384;  // values per piece: 64 KB, stays in the second-level cache between two passes
+constexpr int kPartials = 0;       // scratch of the calling thread: [pieces, C] twice
+constexpr int kLanes = 1;          // scratch of each thread: rows of lanes
+
+/// How the rows of each group are cut; a function of the shape alone.
+struct Pieces {
+  explicit Pieces(const BatchNormShape& s)
+      : rows(s.rows_per_group()), rows_per_piece(std::max<int64_t>(16, kPiece / s.C)), C(s.C), groups(s.groups) {}
+
+  int64_t per_group() const { return (rows + rows_per_piece - 1) / rows_per_piece; }
+  int64_t count() const { return groups * per_group(); }
+  int64_t group_of(int64_t piece) const { return piece / per_group(); }
+  int64_t rows_of(int64_t piece) const { return std::min(rows_per_piece, rows - piece % per_group() * rows_per_piece); }
+  int64_t values_of(int64_t piece) const { return rows_of(piece) * C; }
+  /// Where the piece starts in [N, L, C].
+  int64_t offset_of(int64_t piece) const { return (group_of(piece) * rows + piece % per_group() * rows_per_piece) * C; }
+
+  int64_t rows, rows_per_piece;
+  int C, groups;
+};
+
+// ---- statistics
+
+/// sum[i] += Σ over the runs of x of x.
+void add_values(int64_t count, int width, const float* x, float* sum) {
+  for_runs(count, width, [&](int64_t offset, int n) {
+    const float* run = x + offset;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) sum[i] += run[i];
+  });
+}
+
+/// sum[i] += Σ over the runs of x of x − centre[i], squares[i] += Σ of its square. Four whole runs at a time share one
+/// update of the sums, which otherwise costs more than the terms.
+void add_deviations(int64_t count, int width, const float* x, const float* centre, float* sum, float* squares) {
+  const int64_t in_fours = count / (4 * width) * (4 * width);
+  for_runs(in_fours, 4 * width, [&](int64_t offset, int) {
+    const float* run = x + offset;
+#pragma omp simd
+    for (int i = 0; i < width; ++i) {
+      const float d0 = run[i] - centre[i], d1 = run[i + width] - centre[i];
+      const float d2 = run[i + 2 * width] - centre[i], d3 = run[i + 3 * width] - centre[i];
+      sum[i] += (d0 + d1) + (d2 + d3);
+      squares[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+    }
+  });
+  for_runs(count - in_fours, width, [&](int64_t offset, int n) {
+    const float* run = x + in_fours + offset;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) {
+      const float d = run[i] - centre[i];
+      sum[i] += d;
+      squares[i] += d * d;
+    }
+  });
+}
+
+void piece_moments(int64_t rows, int C, const float* x, double* mean, double* m2) {
+  const int width = lanes_of(C);
+  float* sum = thread_scratch(kLanes, size_t(4) * width);
+  float* squares = sum + width;
+  float* centre = sum + 3 * width;  // [C]
+  std::fill_n(sum, 2 * width, 0.0f);
+  add_values(rows * C, width, x, sum);
+  for (int c = 0; c < C; ++c) centre[c] = static_cast<float>(sum_of_lanes(sum, C, c) / rows);
+
+  std::fill_n(sum, width, 0.0f);
+  add_deviations(rows * C, width, x, widen(centre, C, squares + width), sum, squares);
+  for (int c = 0; c < C; ++c) {
+    const double d = sum_of_lanes(sum, C, c);
+    m2[c] = std::max(0.0, sum_of_lanes(squares, C, c) - d * d / rows);
+    mean[c] = centre[c] + d / rows;
+  }
+}
+
+/// Mean and biased variance of C channels from `parts` moments of part_mean, part_m2 [parts, C], where part p has
+/// rows_of(p) rows. With n rows so far and k more:  δ = mean_k − mean,  mean += δ·k/(n+k),  M2 += M2_k + δ²·n·k/(n+k).
+template <class Part, class RowsOf>
+void combine_in_order(int64_t parts, int C, const RowsOf& rows_of, const Part* part_mean, const Part* part_m2,
+                      float* mean, float* var) {
+  constexpr int kChannels = 64;
+  parallel_for((C + kChannels - 1) / kChannels, [&](int64_t chunk) {
+    const int64_t first = chunk * kChannels;
+    const int n = static_cast<int>(std::min<int64_t>(kChannels, C - first));
+    std::array<double, kChannels> total_mean{}, total_m2{};
+    double rows = 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      const auto more = static_cast<double>(rows_of(part));
+      const double share = more / (rows + more);
+      const Part* m = part_mean + part * C + first;
+      const Part* m2 = part_m2 + part * C + first;
+#pragma omp simd
+      for (int c = 0; c < n; ++c) {
+        const double delta = m[c] - total_mean[c];
+        total_mean[c] += delta * share;
+        total_m2[c] += m2[c] + delta * delta * rows * share;
+      }
+      rows += more;
+    }
+    for (int c = 0; c < n; ++c) {
+      mean[first + c] = static_cast<float>(total_mean[c]);
+      var[first + c] = static_cast<float>(total_m2[c] / rows);
+    }
+  });
+}
+
+void statistics(Queue&, const BatchNormShape& s, const float* x, float* mean, float* var) {
+  const Pieces pieces(s);
+  // In double: at a mean of 1000, float means of the pieces would differ by rounding as much as by their content.
+  std::vector<double> piece_mean(size_t(pieces.count()) * s.C), piece_m2(piece_mean.size());
+  parallel_for(pieces.count(), [&](int64_t p) {
+    piece_moments(pieces.rows_of(p), s.C, x + pieces.offset_of(p), &piece_mean[p * s.C], &piece_m2[p * s.C]);
+  });
+  for (int64_t g = 0; g < s.groups; ++g) {
+    const int64_t first = g * pieces.per_group() * s.C;
+    combine_in_order(
+        pieces.per_group(), s.C, [&](int64_t p) { return pieces.rows_of(p); }, &piece_mean[first], &piece_m2[first],
+        mean + g * s.C, var + g * s.C);
+  }
+}
+
+void combine(Queue&, const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean,
+             float* var) {
+  const int64_t records = s.N / s.groups;
+  for (int64_t g = 0; g < s.groups; ++g) {
+    const int64_t first = g * records * s.C;
+    combine_in_order(
+        records, s.C, [&](int64_t) { return s.L; }, record_mean + first, record_m2 + first, mean + g * s.C,
+        var + g * s.C);
+  }
+}
+
+void update_running(Queue&, const BatchNormShape& s, const float* mean, const float* var, float momentum,
+                    float* running_mean, float* running_var) {
+  const int64_t rows = s.rows_per_group();
+  if (rows < 2)
+    throw Error(
+        fmt::format("batch normalisation needs at least two values per channel and group for a variance, and "
+                    "{} records of length {} in {} groups have {}",
+                    s.N, s.L, s.groups, rows));
+  const float unbiased = static_cast<float>(rows) / static_cast<float>(rows - 1);
+  for (int g = 0; g < s.groups; ++g)
+    for (int c = 0; c < s.C; ++c) {
+      running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[g * s.C + c];
+      running_var[c] = (1 - momentum) * running_var[c] + momentum * unbiased * var[g * s.C + c];
+    }
+}
+
+// ---- forward
+
+void fold(Queue&, const BatchNormShape& s, const float* mean, const float* var, const float* gamma, const float* beta,
+          float eps, float* scale, float* shift) {
+  for (int g = 0; g < s.groups; ++g)
+    for (int c = 0; c < s.C; ++c) {
+      const int i = g * s.C + c;
+      const double factor = gamma[c] / std::sqrt(static_cast<double>(var[i]) + eps);
+      scale[i] = static_cast<float>(factor);
+      shift[i] = static_cast<float>(beta[c] - mean[i] * factor);
+    }
+}
+
+template <bool kRelu>
+void apply_piece(int64_t count, int C, const float* x, const float* scale, const float* shift, float* y) {
+  const int width = lanes_of(C);
+  float* lanes = thread_scratch(kLanes, size_t(2) * width);
+  scale = widen(scale, C, lanes);
+  shift = widen(shift, C, lanes + width);
+  for_runs(count, width, [&](int64_t offset, int n) {
+    const float* from = x + offset;
+    float* to = y + offset;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) {
+      const float value = from[i] * scale[i] + shift[i];
+      to[i] = kRelu && value < 0 ? 0.0f : value;
+    }
+  });
+}
+
+void apply(Queue&, const BatchNormShape& s, const float* x, const float* scale, const float* shift, bool relu,
+           float* y) {
+  const Pieces pieces(s);
+  const auto piece = relu ? apply_piece<true> : apply_piece<false>;
+  parallel_for(pieces.count(), [&](int64_t p) {
+    const int64_t offset = pieces.offset_of(p), group = pieces.group_of(p) * s.C;
+    piece(pieces.values_of(p), s.C, x + offset, scale + group, shift + group, y + offset);
+  });
+}
+
+// ---- backward
+
+/// What the passes over a piece read of its channels [C].
+struct Channels {
+  const float *mean, *scale, *shift;
+};
+
+Channels widen(const Channels& channels, int C, float* lanes) {
+  const int width = lanes_of(C);
+  return {systole::widen(channels.mean, C, lanes), systole::widen(channels.scale, C, lanes + width),
+          systole::widen(channels.shift, C, lanes + 2 * width)};
+}
+
+/// The gradient behind the ReLU.
+template <bool kRelu>
+inline float gated(float dy, float x, float scale, float shift) {
+  return kRelu && x * scale + shift <= 0 ? 0.0f : dy;
+}
+
+/// sum_g[c] = Σ g,  sum_gd[c] = Σ g · (x − mean) over the piece.
+template <bool kRelu>
+void piece_sums(int64_t count, int C, const float* x, const float* dy, const Channels& channels, float* sum_g,
+                float* sum_gd) {
+  const int width = lanes_of(C);
+  float* lanes = thread_scratch(kLanes, size_t(5) * width);
+  const auto [mean, scale, shift] = widen(channels, C, lanes);
+  float* g_lanes = lanes + 3 * width;
+  float* gd_lanes = lanes + 4 * width;
+  std::fill_n(g_lanes, 2 * width, 0.0f);
+  for_runs(count, width, [&, mean = mean, scale = scale, shift = shift](int64_t offset, int n) {
+    const float* xs = x + offset;
+    const float* dys = dy + offset;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) {
+      const float g = gated<kRelu>(dys[i], xs[i], scale[i], shift[i]);
+      g_lanes[i] += g;
+      gd_lanes[i] += g * (xs[i] - mean[i]);
+    }
+  });
+  for (int c = 0; c < C; ++c) {
+    sum_g[c] = static_cast<float>(sum_of_lanes(g_lanes, C, c));
+    sum_gd[c] = static_cast<float>(sum_of_lanes(gd_lanes, C, c));
+  }
+}
+
+/// dx = scale · g − offset − slope · (x − mean), where offset and slope [C] carry the gradient through the statistics.
+template <bool kRelu, bool kAccumulate>
+void piece_dx(int64_t count, int C, const float* x, const float* dy, const Channels& channels, const float* offsets,
+              const float* slopes, float* dx) {
+  const int width = lanes_of(C);
+  float* lanes = thread_scratch(kLanes, size_t(5) * width);
+  const auto [mean, scale, shift] = widen(channels, C, lanes);
+  offsets = systole::widen(offsets, C, lanes + 3 * width);
+  slopes = systole::widen(slopes, C, lanes + 4 * width);
+  for_runs(count, width, [&, mean = mean, scale = scale, shift = shift](int64_t start, int n) {
+    const float* xs = x + start;
+    const float* dys = dy + start;
+    float* to = dx + start;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) {
+      const float g = gated<kRelu>(dys[i], xs[i], scale[i], shift[i]);
+      const float value = scale[i] * g - offsets[i] - slopes[i] * (xs[i] - mean[i]);
+      to[i] = kAccumulate ? to[i] + value : value;
+    }
+  });
+}
+
+/// Everything a backward call works on.
+struct Backward {
+  BatchNormShape s;
+  const float *x, *dy;      // [N, L, C]
+  const float *mean, *var;  // [G, C]
+  float eps;
+  const float *scale, *shift;  // [G, C]
+  bool relu;
+
+  Channels channels_of(int64_t group) const { return {mean + group * s.C, scale + group * s.C, shift + group * s.C}; }
+};
+
+/// Σ g and Σ g · (x − mean) per group, [G, C] each.
+struct GroupSums {
+  std::vector<double> g, gd;
+};
+
+/// The sums of all pieces, added up in order. after(p) is called when piece p has been read and is still in the cache.
+template <class After>
+GroupSums sums_of(const Backward& b, const After& after) {
+  const Pieces pieces(b.s);
+  const int C = b.s.C;
+  float* piece_g = thread_scratch(kPartials, size_t(2) * pieces.count() * C);
+  float* piece_gd = piece_g + pieces.count() * C;
+  const auto sums = b.relu ? piece_sums<true> : piece_sums<false>;
+  parallel_for(pieces.count(), [&](int64_t p) {
+    const int64_t offset = pieces.offset_of(p);
+    sums(pieces.values_of(p), C, b.x + offset, b.dy + offset, b.channels_of(pieces.group_of(p)), piece_g + p * C,
+         piece_gd + p * C);
+    after(p);
+  });
+  GroupSums total{std::vector<double>(size_t(b.s.groups) * C), std::vector<double>(size_t(b.s.groups) * C)};
+  for (int64_t p = 0; p < pieces.count(); ++p)
+    for (int64_t c = 0, to = pieces.group_of(p) * C; c < C; ++c) {
+      total.g[to + c] += piece_g[p * C + c];
+      total.gd[to + c] += piece_gd[p * C + c];
+    }
+  return total;
+}
+
+void store_parameter_gradients(const Backward& b, const GroupSums& sums, float* dgamma, float* dbeta,
+                               GradientMode mode) {
+  for (int c = 0; c < b.s.C; ++c) {
+    double gamma = 0, beta = 0;
+    for (int i = c; i < b.s.groups * b.s.C; i += b.s.C) {
+      gamma += sums.gd[i] / std::sqrt(static_cast<double>(b.var[i]) + b.eps);
+      beta += sums.g[i];
+    }
+    const bool add = mode == GradientMode::accumulate;
+    dgamma[c] = static_cast<float>(add ? dgamma[c] + gamma : gamma);
+    dbeta[c] = static_cast<float>(add ? dbeta[c] + beta : beta);
+  }
+}
+
+/// dx of one piece; offsets and slopes [G, C].
+void store_dx(const Backward& b, int64_t p, const std::vector<float>& offsets, const std::vector<float>& slopes,
+              float* dx, GradientMode mode) {
+  const Pieces pieces(b.s);
+  const bool add = mode == GradientMode::accumulate;
+  const auto piece = b.relu ? (add ? piece_dx<true, true> : piece_dx<true, false>)
+                            : (add ? piece_dx<false, true> : piece_dx<false, false>);
+  const int64_t offset = pieces.offset_of(p), group = pieces.group_of(p);
+  piece(pieces.values_of(p), b.s.C, b.x + offset, b.dy + offset, b.channels_of(group), offsets.data() + group * b.s.C,
+        slopes.data() + group * b.s.C, dx + offset);
+}
+
+void backward(Queue&, const BatchNormShape& s, const float* x, const float* dy, const float* mean, const float* var,
+              float eps, const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode,
+              float* dgamma, float* dbeta, GradientMode parameters) {
+  const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
+  const GroupSums sums = sums_of(b, [](int64_t) {});
+  store_parameter_gradients(b, sums, dgamma, dbeta, parameters);
+
+  const auto rows = static_cast<double>(s.rows_per_group());
+  std::vector<float> offsets(sums.g.size()), slopes(sums.g.size());
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    offsets[i] = static_cast<float>(scale[i] * sums.g[i] / rows);
+    slopes[i] = static_cast<float>(scale[i] * sums.gd[i] / rows / (static_cast<double>(var[i]) + eps));
+  }
+  parallel_for(Pieces(s).count(), [&](int64_t p) { store_dx(b, p, offsets, slopes, dx, dx_mode); });
+}
+
+void backward_evaluation(Queue&, const BatchNormShape& s, const float* x, const float* dy, const float* mean,
+                         const float* var, float eps, const float* scale, const float* shift, bool relu, float* dx,
+                         GradientMode dx_mode, float* dgamma, float* dbeta, GradientMode parameters) {
+  const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
+  const std::vector<float> zero(size_t(s.groups) * s.C);
+  const GroupSums sums = sums_of(b, [&](int64_t p) { store_dx(b, p, zero, zero, dx, dx_mode); });
+  store_parameter_gradients(b, sums, dgamma, dbeta, parameters);
+}
+
+}  // namespace
+
+namespace cpu {
+const BatchNormKernels batch_norm{
+    .statistics = statistics,
+    .combine = combine,
+    .update_running = update_running,
+    .fold = fold,
+    .apply = apply,
+    .backward = backward,
+    .backward_evaluation = backward_evaluation,
+};
+}  // namespace cpu
+}  // namespace systole::kernels

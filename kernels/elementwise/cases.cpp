@@ -1,0 +1,26 @@
+#include "kernels/elementwise/cases.h"
+
+namespace systole::kernels {
+
+const std::vector<ElementwiseCase>& elementwise_cases() {
+  static const std::vector<ElementwiseCase> cases = {
+      {"one value", 1, 1},
+      {"odd records", 3, 1001},
+      {"just over a piece of work", 2, 16385},
+      {"projector", 256, 250},
+      {"SSRL block, 2 views of 128", 256, 500 * 64},
+  };
+  return cases;
+}
+
+const std::vector<ConcatenateCase>& concatenate_cases() {
+  static const std::vector<ConcatenateCase> cases = {
+      {"one and one", {.rows = 1, .C_a = 1, .C_b = 1}},
+      {"leads", {.rows = 1001, .C_a = 8, .C_b = 5}},
+      {"two features", {.rows = 128, .C_a = 250, .C_b = 64}},
+      {"two branches of 256 records", {.rows = 256 * 500, .C_a = 64, .C_b = 64}},
+  };
+  return cases;
+}
+
+}  // namespace systole::kernels

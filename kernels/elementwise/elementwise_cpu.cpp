@@ -1,0 +1,136 @@
+// Elementwise operations on the CPU. All but dropout, which draws its mask, are bound by
+// memory: one loop, each value touched once.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/common/parallel.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace systole::kernels {
+namespace {
+
+constexpr int64_t kPiece = 16384;  // elements per piece of work: 64 KB, a multiple of four (one Philox block)
+
+/// Calls body(begin, n) for all pieces of [0, count), in parallel.
+template <class Body>
+void for_pieces(int64_t count, const Body& body) {
+  parallel_for((count + kPiece - 1) / kPiece,
+               [&](int64_t piece) { body(piece * kPiece, std::min(kPiece, count - piece * kPiece)); });
+}
+
+/// to[i] = value(i), or to[i] += value(i). `value` may read to[i], never another element.
+template <class Value>
+void store(int64_t n, GradientMode mode, float* to, const Value& value) {
+  if (mode == GradientMode::overwrite) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) to[i] = value(i);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) to[i] += value(i);
+  }
+}
+
+void relu(Queue&, int64_t count, const float* x, float* y) {
+  for_pieces(count, [&](int64_t begin, int64_t n) {
+    store(n, GradientMode::overwrite, y + begin, [x = x + begin](int64_t i) { return x[i] < 0 ? 0.0f : x[i]; });
+  });
+}
+
+void relu_backward(Queue&, int64_t count, const float* y, const float* dy, float* dx, GradientMode mode) {
+  for_pieces(count, [&](int64_t begin, int64_t n) {
+    store(n, mode, dx + begin, [y = y + begin, dy = dy + begin](int64_t i) { return y[i] > 0 ? dy[i] : 0.0f; });
+  });
+}
+
+void add(Queue&, int64_t count, const float* a, const float* b, float* y) {
+  for_pieces(count, [&](int64_t begin, int64_t n) {
+    store(n, GradientMode::overwrite, y + begin, [a = a + begin, b = b + begin](int64_t i) { return a[i] + b[i]; });
+  });
+}
+
+void scale(Queue&, int64_t count, float factor, const float* x, float* y, GradientMode mode) {
+  for_pieces(count, [&](int64_t begin, int64_t n) {
+    store(n, mode, y + begin, [factor, x = x + begin](int64_t i) { return factor * x[i]; });
+  });
+}
+
+/// Calls body(row) for all rows of C channels, in parallel pieces of about kPiece values.
+template <class Body>
+void for_rows(int64_t rows, int C, const Body& body) {
+  const int64_t per_piece = std::max<int64_t>(1, kPiece / C);
+  parallel_for((rows + per_piece - 1) / per_piece, [&](int64_t piece) {
+    const int64_t end = std::min(rows, (piece + 1) * per_piece);
+    for (int64_t row = piece * per_piece; row < end; ++row) body(row);
+  });
+}
+
+void concatenate(Queue&, const ConcatenateShape& s, const float* a, const float* b, float* y) {
+  const int C = s.C_a + s.C_b;
+  for_rows(s.rows, C, [&](int64_t row) {
+    std::copy_n(a + row * s.C_a, s.C_a, y + row * C);
+    std::copy_n(b + row * s.C_b, s.C_b, y + row * C + s.C_a);
+  });
+}
+
+void concatenate_backward(Queue&, const ConcatenateShape& s, const float* dy, float* da, GradientMode da_mode,
+                          float* db, GradientMode db_mode) {
+  const int C = s.C_a + s.C_b;
+  for_rows(s.rows, C, [&](int64_t row) {
+    const float* from = dy + row * C;
+    if (da) store(s.C_a, da_mode, da + row * s.C_a, [from](int64_t i) { return from[i]; });
+    if (db) store(s.C_b, db_mode, db + row * s.C_b, [from = from + s.C_a](int64_t i) { return from[i]; });
+  });
+}
+
+constexpr int kBlocks = 16;  // Philox blocks drawn before their use, so that the use is a vector loop
+
+/// bits[4·b + w] = word w of block first + b of the stream.
+void draw(const RandomStream& stream, uint32_t first, uint32_t* bits) {
+  for (uint32_t b = 0; b < kBlocks; ++b) {
+    const Philox4 block = stream.block(first + b);
+    std::copy_n(block.word, 4, bits + 4 * b);
+  }
+}
+
+/// One part of one record: elements begin … begin + n, where begin is a multiple of four.
+void drop(const DropoutShape& s, const RandomStream& stream, int64_t begin, int64_t n, const float* x, float* y,
+          GradientMode mode) {
+  const auto threshold = static_cast<uint32_t>(std::ceil(s.p * 0x1p24f));  // uniform < p, on the 24 bits themselves
+  const float factor = 1 / (1 - s.p);
+  uint32_t bits[4 * kBlocks];
+  for (int64_t done = 0; done < n; done += 4 * kBlocks) {
+    draw(stream, static_cast<uint32_t>((begin + done) / 4), bits);
+    store(std::min<int64_t>(n - done, 4 * kBlocks), mode, y + done,
+          [&bits, threshold, factor, x = x + done](int64_t i) {
+            return bits[i] >> 8 >= threshold ? x[i] * factor : 0.0f;
+          });
+  }
+}
+
+void dropout(Queue&, const DropoutShape& s, const float* x, float* y, GradientMode mode) {
+  const int64_t pieces = (s.elements + kPiece - 1) / kPiece;  // per record
+  parallel_for(s.N * pieces, [&](int64_t i) {
+    const int64_t record = i / pieces;
+    const int64_t begin = i % pieces * kPiece;
+    const int64_t start = record * s.elements + begin;
+    const RandomStream stream(s.seed, Purpose::dropout, s.step, s.first_record + static_cast<uint32_t>(record), 0,
+                              s.layer);
+    drop(s, stream, begin, std::min(kPiece, s.elements - begin), x + start, y + start, mode);
+  });
+}
+
+}  // namespace
+
+namespace cpu {
+const ElementwiseKernels elementwise{
+    .relu = relu,
+    .relu_backward = relu_backward,
+    .add = add,
+    .scale = scale,
+    .concatenate = concatenate,
+    .concatenate_backward = concatenate_backward,
+    .dropout = dropout,
+};
+}  // namespace cpu
+}  // namespace systole::kernels

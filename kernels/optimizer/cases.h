@@ -1,0 +1,23 @@
+// The sizes on which the optimisers are tested and measured.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace systole::kernels {
+
+struct OptimizerCase {
+  const char* name;
+  int64_t count;
+
+  /// Multiplications, additions, divisions and roots of one number's step.
+  double adam_flop() const { return 14.0 * static_cast<double>(count); }
+  double sgd_flop() const { return 7.0 * static_cast<double>(count); }
+  /// Adam reads w, g, m, v and writes w, m, v; SGD reads w, g, b and writes w, b.
+  double adam_bytes() const { return 7.0 * sizeof(float) * static_cast<double>(count); }
+  double sgd_bytes() const { return 5.0 * sizeof(float) * static_cast<double>(count); }
+};
+
+const std::vector<OptimizerCase>& optimizer_cases();
+
+}  // namespace systole::kernels

@@ -1,0 +1,147 @@
+// Optimiser steps on the CPU: every step is one pass over memory, so the loops are plain and the compiler makes them
+// SIMD. The order of the float operations is PyTorch's; factors of a step are computed in double and rounded once.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "kernels/common/parallel.h"
+#include "kernels/optimizer/optimizer.h"
+
+namespace systole::kernels::cpu {
+namespace {
+
+constexpr int64_t kPiece = 16384;  // floats: three or four arrays of one piece stay in L2
+constexpr int kLanes = 8;          // partial sums of one piece: two registers of doubles
+
+int64_t piece_count(int64_t count) {
+  return (count + kPiece - 1) / kPiece;
+}
+
+/// Calls body(begin, end) for the pieces of [begin, end), in parallel.
+template <class Body>
+void for_pieces(int64_t begin, int64_t end, const Body& body) {
+  parallel_for(piece_count(end - begin), [&](int64_t piece) {
+    const int64_t first = begin + piece * kPiece;
+    body(first, std::min(first + kPiece, end));
+  });
+}
+
+double sum_of_squares_piece(const float* x, int64_t count) {
+  std::array<double, kLanes> lane{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int l = 0; l < kLanes; ++l) lane[l] += double{x[i + l]} * x[i + l];
+  for (int l = 0; i < count; ++i, ++l) lane[l] += double{x[i]} * x[i];
+  double sum = 0;
+  for (double part : lane) sum += part;
+  return sum;
+}
+
+void sum_of_squares(Queue&, int64_t count, const float* x, double* sum) {
+  std::vector<double> partial(piece_count(count));
+  for_pieces(0, count, [&](int64_t begin, int64_t end) {
+    partial[begin / kPiece] = sum_of_squares_piece(x + begin, end - begin);
+  });
+  *sum = 0;
+  for (double part : partial) *sum += part;
+}
+
+void adam(Queue&, int64_t count, const AdamStep& step, const float* gradient, float* w, float* first_moment,
+          float* second_moment) {
+  const double correction1 = 1 - std::pow(step.beta1, step.step), correction2 = 1 - std::pow(step.beta2, step.step);
+  const auto step_size = static_cast<float>(step.learning_rate / correction1);
+  const auto correction2_sqrt = static_cast<float>(std::sqrt(correction2));
+  const auto beta1 = static_cast<float>(step.beta1), rest1 = static_cast<float>(1 - step.beta1);
+  const auto beta2 = static_cast<float>(step.beta2), rest2 = static_cast<float>(1 - step.beta2);
+  const auto eps = static_cast<float>(step.eps), scale = step.gradient_scale;
+  const auto decay = static_cast<float>(step.decoupled ? 0 : step.weight_decay);
+  const auto shrink = static_cast<float>(step.decoupled ? 1 - step.learning_rate * step.weight_decay : 1);
+
+  for_pieces(0, count, [=](int64_t begin, int64_t end) {
+    float* __restrict m = first_moment;
+    float* __restrict v = second_moment;
+    float* __restrict weight = w;
+    for (int64_t i = begin; i < end; ++i) {
+      const float before = weight[i] * shrink;
+      const float g = gradient[i] * scale + decay * before;
+      m[i] = m[i] * beta1 + g * rest1;
+      v[i] = v[i] * beta2 + g * g * rest2;
+      weight[i] = before - step_size * (m[i] / (std::sqrt(v[i]) / correction2_sqrt + eps));
+    }
+  });
+}
+
+/// What one pass of SGD needs, in float; ratio is the factor of LARS.
+struct SgdFactors {
+  float learning_rate, momentum, decay, scale, ratio;
+};
+
+void sgd_piece(const SgdFactors& f, int64_t begin, int64_t end, const float* __restrict gradient, float* __restrict w,
+               float* __restrict buffer) {
+  for (int64_t i = begin; i < end; ++i) {
+    const float g = f.ratio * (gradient[i] * f.scale + f.decay * w[i]);
+    buffer[i] = f.momentum * buffer[i] + g;
+    w[i] -= f.learning_rate * buffer[i];
+  }
+}
+
+/// The step without a buffer to read: the first one, or one without momentum; `buffer` may be null.
+void sgd_piece_without_history(const SgdFactors& f, int64_t begin, int64_t end, const float* __restrict gradient,
+                               float* __restrict w, float* __restrict buffer) {
+  for (int64_t i = begin; i < end; ++i) {
+    const float g = f.ratio * (gradient[i] * f.scale + f.decay * w[i]);
+    if (buffer) buffer[i] = g;
+    w[i] -= f.learning_rate * g;
+  }
+}
+
+void sgd_range(const SgdFactors& factors, bool first, int64_t begin, int64_t end, const float* gradient, float* w,
+               float* momentum) {
+  for_pieces(begin, end, [=](int64_t from, int64_t to) {
+    if (first || factors.momentum == 0)
+      sgd_piece_without_history(factors, from, to, gradient, w, momentum);
+    else
+      sgd_piece(factors, from, to, gradient, w, momentum);
+  });
+}
+
+void sgd(Queue&, int64_t count, const SgdStep& step, const float* gradient, float* w, float* momentum) {
+  const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
+                           .momentum = static_cast<float>(step.momentum),
+                           .decay = static_cast<float>(step.weight_decay),
+                           .scale = step.gradient_scale,
+                           .ratio = 1};
+  sgd_range(factors, step.first, 0, count, gradient, w, momentum);
+}
+
+double trust_ratio(Queue& queue, const LarsSegment& segment, const LarsStep& step, const float* gradient,
+                   const float* w) {
+  if (segment.exempt) return 1;
+  double weight_squares = 0, gradient_squares = 0;
+  sum_of_squares(queue, segment.end - segment.begin, w + segment.begin, &weight_squares);
+  sum_of_squares(queue, segment.end - segment.begin, gradient + segment.begin, &gradient_squares);
+  const double weight_norm = std::sqrt(weight_squares);
+  const double gradient_norm = std::sqrt(gradient_squares) * std::abs(step.gradient_scale);
+  if (weight_norm == 0 || gradient_norm == 0) return 1;
+  return step.trust * weight_norm / (gradient_norm + step.weight_decay * weight_norm);
+}
+
+void lars(Queue& queue, int segments, const LarsSegment* segment, const LarsStep& step, const float* gradient, float* w,
+          float* momentum) {
+  for (const LarsSegment* s = segment; s != segment + segments; ++s) {
+    const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
+                             .momentum = static_cast<float>(step.momentum),
+                             .decay = static_cast<float>(s->exempt ? 0 : step.weight_decay),
+                             .scale = step.gradient_scale,
+                             .ratio = static_cast<float>(trust_ratio(queue, *s, step, gradient, w))};
+    sgd_range(factors, step.first, s->begin, s->end, gradient, w, momentum);
+  }
+}
+
+}  // namespace
+
+extern const OptimizerKernels optimizer{.adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares};
+
+}  // namespace systole::kernels::cpu

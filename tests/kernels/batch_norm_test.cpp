@@ -1,0 +1,307 @@
+// BatchNorm on the CPU: against the book in double, against finite differences, and what its contract allows.
+
+#include "kernels/batch_norm/batch_norm.h"
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/batch_norm/cases.h"
+#include "tests/kernels/same_bits.h"
+#include "tests/reference/batch_norm.h"
+#include "tests/support.h"
+
+using namespace systole;
+using namespace systole::kernels;
+using namespace systole::test;
+
+namespace {
+
+constexpr float kEps = 1e-5f;
+constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
+const BatchNormKernels& bn = cpu::batch_norm;
+Queue queue;
+
+/// Channels and lengths around every border of vectors, runs and pieces, in one or two groups, and the cases that a
+/// plain loop can afford.
+std::vector<BatchNormShape> shapes() {
+  std::vector<BatchNormShape> result;
+  for (int C : {1, 3, 5, 12, 64, 250})
+    for (int L : {1, 2, 7, 13, 127, 129, 1000, 1001}) {
+      const int G = 1 + static_cast<int>(result.size() + result.size() / 8) % 2;
+      result.push_back({.groups = G, .N = L < 100 ? 16 : 2, .L = L, .C = C});
+    }
+  for (const BatchNormCase& c : batch_norm_cases())
+    if (c.shape.size() <= 300000) result.push_back(c.shape);
+  return result;
+}
+
+std::string text(const BatchNormShape& s) {
+  return fmt::format("G={} N={} L={} C={}", s.groups, s.N, s.L, s.C);
+}
+
+/// A layer in training on random input: x around `centre`, everything up to scale and shift by the kernels themselves.
+struct Layer {
+  explicit Layer(const BatchNormShape& shape, float centre = 0.5f) : s(shape), x(random_normal(s.size(), 1, 2.0f)) {
+    for (float& value : x) value += centre;
+    for (float& value : gamma = random_normal(s.C, 2, 0.5f)) value += 1;
+    beta = random_normal(s.C, 3, 0.5f);
+    mean = var = scale = shift = std::vector<float>(size_t(s.groups) * s.C);
+    bn.statistics(queue, s, x.data(), mean.data(), var.data());
+    fold();
+  }
+  void fold() {
+    bn.fold(queue, s, mean.data(), var.data(), gamma.data(), beta.data(), kEps, scale.data(), shift.data());
+  }
+
+  std::vector<float> apply(bool relu) const {
+    std::vector<float> y(x.size());
+    bn.apply(queue, s, x.data(), scale.data(), shift.data(), relu, y.data());
+    return y;
+  }
+
+  /// A random dy, zero at the corner of the ReLU, where rounding decides which side an element is on.
+  std::vector<float> random_dy() const {
+    std::vector<float> dy = random_normal(x.size(), 4);
+    const std::vector<float> y = apply(false);
+    for (size_t i = 0; i < y.size(); ++i)
+      if (std::abs(y[i]) < 1e-3f) dy[i] = 0;
+    return dy;
+  }
+
+  BatchNormShape s;
+  std::vector<float> x, gamma, beta, mean, var, scale, shift;
+};
+
+struct Gradient {
+  std::vector<float> dx, dgamma, dbeta;
+};
+
+/// `into`: what the gradients hold before.
+Gradient backward(const Layer& l, const std::vector<float>& dy, bool relu, bool training, Gradient into,
+                  GradientMode dx_mode = kOverwrite, GradientMode parameters = kOverwrite) {
+  const auto run = [&](const auto& entry) {
+    entry(queue, l.s, l.x.data(), dy.data(), l.mean.data(), l.var.data(), kEps, l.scale.data(), l.shift.data(), relu,
+          into.dx.data(), dx_mode, into.dgamma.data(), into.dbeta.data(), parameters);
+  };
+  training ? run(bn.backward) : run(bn.backward_evaluation);
+  return into;
+}
+
+Gradient empty_gradient(const BatchNormShape& s) {
+  const float unset = std::numeric_limits<float>::quiet_NaN();  // overwrite must not read it
+  return {std::vector<float>(s.size(), unset), std::vector<float>(s.C, unset), std::vector<float>(s.C, unset)};
+}
+
+template <class T>
+reference::BatchNormGradient<T> plain_backward(const Layer& l, const std::vector<float>& dy, bool relu, bool training) {
+  const auto as = [](const std::vector<float>& v) { return std::vector<T>(v.begin(), v.end()); };
+  return reference::batch_norm_backward<T>(l.s, as(l.x), as(dy), {as(l.mean), as(l.var)}, kEps, as(l.scale),
+                                           as(l.shift), relu, training);
+}
+
+/// Σ weight · y of the layer in double, as a function of x, γ and β: its moments are those of x, or the given ones.
+double weighted_output(const Layer& l, const std::vector<double>& x, const std::vector<double>& gamma,
+                       const std::vector<double>& beta, const std::vector<double>& weight, bool relu, bool training) {
+  const reference::Moments<double> moments = training ? reference::batch_norm_statistics(l.s, x)
+                                                      : reference::Moments<double>{to_double(l.mean), to_double(l.var)};
+  const std::vector<double> y = reference::batch_norm_forward<double>(l.s, x, moments, gamma, beta, kEps, relu);
+  double sum = 0;
+  for (size_t i = 0; i < y.size(); ++i) sum += weight[i] * y[i];
+  return sum;
+}
+
+/// As check_as_good_as_plain, for a sum over the rows: it passes through values of about sqrt(rows) terms, and may end
+/// near 0.
+void check_sum(const std::vector<float>& got, const std::vector<float>& plain, const std::vector<double>& exact,
+               double rows, const std::string& what) {
+  const double allowed = std::max(2 * max_error(plain, exact), 4 * 0x1p-24 * 4 * std::sqrt(rows));
+  CHECK_MESSAGE(max_error(got, exact) <= allowed, fmt::format("{}: error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}",
+                                                              what, max_error(got, exact), allowed, seed()));
+}
+
+void check_finite_differences(const Layer& l, bool relu, bool training) {
+  const std::vector<float> dy = l.random_dy();
+  const Gradient got = backward(l, dy, relu, training, empty_gradient(l.s));
+  const std::vector<double> x = to_double(l.x), gamma = to_double(l.gamma), beta = to_double(l.beta), w = to_double(dy);
+  const auto f = [&](const auto& x_, const auto& gamma_, const auto& beta_) {
+    return weighted_output(l, x_, gamma_, beta_, w, relu, training);
+  };
+  const std::string what = fmt::format("{} relu={} training={}", text(l.s), relu, training);
+  check_close(got.dx, finite_differences([&](const auto& v) { return f(v, gamma, beta); }, x), 1e-5, what + " dx");
+  check_close(got.dgamma, finite_differences([&](const auto& v) { return f(x, v, beta); }, gamma), 1e-5,
+              what + " dgamma");
+  check_close(got.dbeta, finite_differences([&](const auto& v) { return f(x, gamma, v); }, beta), 1e-5,
+              what + " dbeta");
+}
+
+}  // namespace
+
+TEST_CASE("batch_norm: mean and variance are as good as the plain two passes") {
+  for (float centre : {0.5f, 1000.0f})
+    for (const BatchNormShape& s : shapes()) {
+      const Layer l(s, centre);
+      const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
+      const auto plain = reference::batch_norm_statistics(s, l.x);
+      check_as_good_as_plain(l.mean, plain.mean, exact.mean, text(s) + " mean");
+      check_as_good_as_plain(l.var, plain.var, exact.var, text(s) + " var");
+    }
+}
+
+TEST_CASE("batch_norm: the variance survives a mean of 1000 deviations") {
+  const BatchNormShape s{.groups = 1, .N = 64, .L = 1000, .C = 5};
+  std::vector<float> x = random_normal(s.size(), 1), mean(s.C), var(s.C);
+  for (float& value : x) value += 1000;
+  bn.statistics(queue, s, x.data(), mean.data(), var.data());
+  const auto exact = reference::batch_norm_statistics(s, to_double(x));
+  check_close(mean, exact.mean, 0x1p-24, "mean, to its last bit");
+  check_close(var, exact.var, 1e-6, "var");
+}
+
+TEST_CASE("batch_norm: moments per record combine to the statistics of the group") {
+  for (const BatchNormShape& s : shapes()) {
+    const Layer l(s, 1000);
+    const BatchNormShape records{.groups = s.N, .N = s.N, .L = s.L, .C = s.C};
+    auto moments = reference::batch_norm_statistics(records, to_double(l.x));
+    for (double& m2 : moments.var) m2 *= s.L;
+    const std::vector<float> record_mean(moments.mean.begin(), moments.mean.end());
+    const std::vector<float> record_m2(moments.var.begin(), moments.var.end());
+    std::vector<float> mean(l.mean.size()), var(l.var.size());
+    bn.combine(queue, s, record_mean.data(), record_m2.data(), mean.data(), var.data());
+    const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
+    check_close(mean, exact.mean, 2e-7, text(s) + " mean");
+    check_close(var, exact.var, 1e-4, text(s) + " var");  // record means near 1000 are rounded to 3e-5
+  }
+}
+
+TEST_CASE("batch_norm: two groups move the running statistics like two forward passes, with the unbiased variance") {
+  const BatchNormShape s{.groups = 2, .N = 4, .L = 3, .C = 3};
+  const Layer l(s);
+  std::vector<float> running_mean = random_normal(s.C, 5), running_var(s.C, 2.0f);
+  std::vector<double> expected_mean = to_double(running_mean), expected_var = to_double(running_var);
+  bn.update_running(queue, s, l.mean.data(), l.var.data(), 0.1f, running_mean.data(), running_var.data());
+  for (int g = 0; g < 2; ++g)
+    for (int c = 0; c < s.C; ++c) {
+      expected_mean[c] = 0.9 * expected_mean[c] + 0.1 * l.mean[g * s.C + c];
+      expected_var[c] = 0.9 * expected_var[c] + 0.1 * l.var[g * s.C + c] * 6 / 5;  // six rows per group
+    }
+  check_close(running_mean, expected_mean, 3e-7, "running_mean");
+  check_close(running_var, expected_var, 3e-7, "running_var");
+}
+
+TEST_CASE("batch_norm: one row per group has no variance, and a sentence says so") {
+  const BatchNormShape s{.groups = 2, .N = 2, .L = 1, .C = 1};
+  std::vector<float> values(2), running(1);
+  const std::string sentence = sentence_of<Error>(
+      [&] { bn.update_running(queue, s, values.data(), values.data(), 0.1f, running.data(), running.data()); });
+  CHECK(sentence.find("2 records of length 1 in 2 groups") != std::string::npos);
+}
+
+TEST_CASE("batch_norm: the output of every group has mean beta and deviation gamma") {
+  Layer l({.groups = 2, .N = 8, .L = 129, .C = 12}, 1000);
+  const auto moments = reference::batch_norm_statistics(l.s, to_double(l.apply(false)));
+  for (size_t i = 0; i < moments.mean.size(); ++i) {
+    CHECK(moments.mean[i] == doctest::Approx(l.beta[i % l.s.C]).epsilon(1e-3));
+    CHECK(std::sqrt(moments.var[i]) == doctest::Approx(std::abs(l.gamma[i % l.s.C])).epsilon(1e-3));
+  }
+}
+
+TEST_CASE("batch_norm: apply is the book's forward pass, and works in place") {
+  for (const BatchNormShape& s : shapes()) {
+    const Layer l(s);
+    const reference::Moments<double> moments{to_double(l.mean), to_double(l.var)};
+    for (bool relu : {false, true}) {
+      const std::vector<float> y = l.apply(relu);
+      check_close(y,
+                  reference::batch_norm_forward<double>(s, to_double(l.x), moments, to_double(l.gamma),
+                                                        to_double(l.beta), kEps, relu),
+                  1e-6, text(s));
+      std::vector<float> in_place = l.x;
+      bn.apply(queue, s, in_place.data(), l.scale.data(), l.shift.data(), relu, in_place.data());
+      CHECK(in_place == y);
+    }
+  }
+}
+
+TEST_CASE("batch_norm: apply does not hide a NaN behind the ReLU") {
+  Layer l({.groups = 1, .N = 2, .L = 7, .C = 3});
+  l.x[20] = NAN;
+  const std::vector<float> y = l.apply(true);
+  for (size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i == 20));
+}
+
+TEST_CASE("batch_norm: gradients are as good as the plain formula") {
+  for (bool training : {true, false})
+    for (const BatchNormShape& s : shapes()) {
+      const bool relu = s.L % 2;
+      const Layer l(s, s.C == 5 ? 1000.0f : 0.5f);
+      const std::vector<float> dy = l.random_dy();
+      const Gradient got = backward(l, dy, relu, training, empty_gradient(s));
+      const auto exact = plain_backward<double>(l, dy, relu, training);
+      const auto plain = plain_backward<float>(l, dy, relu, training);
+      const std::string what = fmt::format("{} relu={} training={}", text(s), relu, training);
+      check_as_good_as_plain(got.dx, plain.dx, exact.dx, what + " dx");
+      check_sum(got.dgamma, plain.dgamma, exact.dgamma, s.N * s.L, what + " dgamma");
+      check_sum(got.dbeta, plain.dbeta, exact.dbeta, s.N * s.L, what + " dbeta");
+    }
+}
+
+TEST_CASE("batch_norm: gradients are the finite differences of the forward pass") {
+  for (int G : {1, 2})
+    for (bool relu : {false, true}) {
+      const Layer l({.groups = G, .N = 4, .L = 7, .C = 3});
+      check_finite_differences(l, relu, true);
+    }
+  for (bool relu : {false, true}) {
+    Layer l({.groups = 1, .N = 4, .L = 7, .C = 3});
+    l.mean = {0.1f, 0.9f, -0.4f};  // running statistics, not those of x
+    l.var = {1.5f, 0.3f, 4.0f};
+    l.fold();
+    check_finite_differences(l, relu, false);
+  }
+}
+
+TEST_CASE("batch_norm: gradients accumulate where asked to, and dx may be dy") {
+  const Layer l({.groups = 2, .N = 4, .L = 129, .C = 12});
+  const std::vector<float> dy = l.random_dy();
+  for (bool training : {true, false}) {
+    const Gradient fresh = backward(l, dy, true, training, empty_gradient(l.s));
+    const Gradient before{random_normal(l.s.size(), 6), random_normal(l.s.C, 7), random_normal(l.s.C, 8)};
+    const auto sum = [](const std::vector<float>& a, const std::vector<float>& b) {
+      std::vector<double> result = to_double(a);
+      for (size_t i = 0; i < b.size(); ++i) result[i] += b[i];
+      return result;
+    };
+    Gradient got = backward(l, dy, true, training, before, kAccumulate, kOverwrite);
+    check_close(got.dx, sum(before.dx, fresh.dx), 2e-7, "dx");
+    CHECK(got.dgamma == fresh.dgamma);
+    got = backward(l, dy, true, training, before, kOverwrite, kAccumulate);
+    CHECK(got.dx == fresh.dx);
+    check_close(got.dgamma, sum(before.dgamma, fresh.dgamma), 2e-7, "dgamma");
+    check_close(got.dbeta, sum(before.dbeta, fresh.dbeta), 2e-7, "dbeta");
+
+    Gradient in_place = fresh;
+    in_place.dx = dy;
+    const auto& entry_dy = in_place.dx;
+    const auto run = [&](const auto& entry) {
+      entry(queue, l.s, l.x.data(), entry_dy.data(), l.mean.data(), l.var.data(), kEps, l.scale.data(), l.shift.data(),
+            true, in_place.dx.data(), kOverwrite, in_place.dgamma.data(), in_place.dbeta.data(), kOverwrite);
+    };
+    training ? run(bn.backward) : run(bn.backward_evaluation);
+    CHECK(in_place.dx == fresh.dx);
+    CHECK(in_place.dgamma == fresh.dgamma);
+  }
+}
+
+TEST_CASE("batch_norm: the same bits for any number of threads") {
+  const BatchNormShape s{.groups = 2, .N = 14, .L = 129, .C = 64};
+  for (bool training : {true, false})
+    check_same_bits_for_any_threads(
+        [&] {
+          const Layer l(s);
+          Gradient got = backward(l, l.random_dy(), true, training, empty_gradient(s));
+          for (const auto& part : {got.dgamma, got.dbeta, l.mean, l.var, l.apply(true)})
+            got.dx.insert(got.dx.end(), part.begin(), part.end());
+          return got.dx;
+        },
+        "statistics, apply and backward");
+}

@@ -1,0 +1,183 @@
+// Optimiser steps: against PyTorch number by number, and against the same formulas in double.
+
+#include "kernels/optimizer/optimizer.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "kernels/optimizer/cases.h"
+#include "tests/kernels/same_bits.h"
+#include "tests/reference/optimizer.h"
+#include "tests/support.h"
+
+using namespace systole;
+using namespace systole::kernels;
+using namespace systole::test;
+
+namespace {
+
+Queue queue;
+using State = reference::OptimizerState<float>;
+
+State zero_state(const std::vector<float>& w) {
+  return {w, std::vector<float>(w.size()), std::vector<float>(w.size())};
+}
+
+reference::OptimizerState<double> in_double(const State& state) {
+  return {to_double(state.w), to_double(state.first), to_double(state.second)};
+}
+
+void adam(const AdamStep& step, const std::vector<float>& g, State& s) {
+  cpu::optimizer.adam(queue, int64_t(g.size()), step, g.data(), s.w.data(), s.first.data(), s.second.data());
+}
+void sgd(const SgdStep& step, const std::vector<float>& g, State& s) {
+  cpu::optimizer.sgd(queue, int64_t(g.size()), step, g.data(), s.w.data(), s.first.data());
+}
+void lars(const std::vector<LarsSegment>& segments, const LarsStep& step, const std::vector<float>& g, State& s) {
+  cpu::optimizer.lars(queue, int(segments.size()), segments.data(), step, g.data(), s.w.data(), s.first.data());
+}
+
+/// One step of a case of optimizers.json.
+void golden_step(const nlohmann::json& c, int64_t step, const std::vector<float>& gradient, State& state) {
+  const double rate = c["lr"], decay = c["weight_decay"];
+  if (c["optimizer"] == "sgd") {
+    const SgdStep options{.learning_rate = rate, .momentum = c.value("momentum", 0.0), .weight_decay = decay};
+    return sgd({options.learning_rate, options.momentum, options.weight_decay, step == 1}, gradient, state);
+  }
+  AdamStep options{.step = step, .learning_rate = rate, .weight_decay = decay};
+  options.decoupled = c["optimizer"] == "adamw";
+  options.eps = c.value("eps", options.eps);
+  if (c.contains("betas")) options.beta1 = c["betas"][0], options.beta2 = c["betas"][1];
+  adam(options, gradient, state);
+}
+
+TEST_CASE("optimizer: ten steps of Adam, AdamW and SGD are PyTorch's within two ulp of a weight") {
+  const auto data = nlohmann::json::parse(read_file(golden("optimizers.json")));
+  REQUIRE(data["cases"].size() == 8);
+  for (const auto& c : data["cases"]) {
+    State state = zero_state(data["start"]);
+    std::vector<double> largest = to_double(state.w);  // of a weight's values so far: its roundings were that large
+    for (size_t step = 0; step < data["gradients"].size(); ++step) {
+      golden_step(c, int64_t(step) + 1, data["gradients"][step], state);
+      const auto expected = c["after"][step].get<std::vector<float>>();
+      for (size_t i = 0; i < expected.size(); ++i) {
+        largest[i] = std::max({std::abs(largest[i]), std::abs(double{expected[i]}), c["lr"].get<double>()});
+        const double error = std::abs(double{state.w[i]} - expected[i]);
+        CHECK_MESSAGE(error <= 2 * 0x1p-23 * largest[i],
+                      fmt::format("{} step {} number {}: {} instead of {}", c["optimizer"].get<std::string>(), step + 1,
+                                  i, state.w[i], expected[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("optimizer: Adam and AdamW with every option are as good as plain float") {
+  for (const OptimizerCase& c : optimizer_cases())
+    for (bool decoupled : {false, true}) {
+      State kernel = zero_state(random_normal(c.count, 1)), plain = kernel;
+      auto exact = in_double(kernel);
+      for (int64_t step = 1; step <= 3; ++step) {
+        const std::vector<float> g = random_normal(c.count, 10 + uint32_t(step));
+        const AdamStep options{.step = step,
+                               .learning_rate = 0.02,
+                               .beta1 = 0.8,
+                               .beta2 = 0.99,
+                               .eps = 1e-3,
+                               .weight_decay = 0.1,
+                               .decoupled = decoupled,
+                               .gradient_scale = 0.3f};
+        adam(options, g, kernel);
+        reference::adam(options, g, plain);
+        reference::adam(options, to_double(g), exact);
+      }
+      check_as_good_as_plain(kernel.w, plain.w, exact.w, fmt::format("{}, decoupled {}", c.name, decoupled));
+    }
+}
+
+TEST_CASE("optimizer: SGD with every option is as good as plain float") {
+  for (const OptimizerCase& c : optimizer_cases()) {
+    State kernel = zero_state(random_normal(c.count, 2)), plain = kernel;
+    kernel.first.assign(c.count, NAN);  // the first step must not read it
+    auto exact = in_double(plain);
+    for (bool first : {true, false, false}) {
+      const std::vector<float> g = random_normal(c.count, first ? 20 : 21);
+      sgd({0.1, 0.9, 0.01, first, 0.5f}, g, kernel);
+      reference::sgd<float>(0.1f, 0.9f, 0.01f, 0.5f, 1, first, 0, c.count, g, plain);
+      reference::sgd<double>(0.1, 0.9, 0.01, 0.5, 1, first, 0, c.count, to_double(g), exact);
+    }
+    check_as_good_as_plain(kernel.w, plain.w, exact.w, c.name);
+  }
+}
+
+TEST_CASE("optimizer: SGD without momentum needs no buffer") {
+  std::vector<float> w{1, 2}, g{10, -10};
+  cpu::optimizer.sgd(queue, 2, {.learning_rate = 0.1}, g.data(), w.data(), nullptr);
+  check_close(w, std::vector<float>{0, 3}, 1e-6, "w");
+}
+
+TEST_CASE("optimizer: LARS scales each tensor by its trust ratio, and not the exempt or the zero ones") {
+  const int64_t count = 50'000;
+  const std::vector<LarsSegment> segments{{0, 40'000, false},
+                                          {40'000, 40'064, true},
+                                          {40'064, 40'065, false},
+                                          {40'065, 40'100, false},
+                                          {40'100, count, false}};
+  State kernel = zero_state(random_normal(count, 3, 0.1f));
+  std::fill(kernel.w.begin() + 40'065, kernel.w.begin() + 40'100, 0.0f);  // a tensor of zeros: ratio 1
+  State plain = kernel;
+  auto exact = in_double(kernel);
+  for (bool first : {true, false, false}) {
+    const std::vector<float> g = random_normal(count, first ? 30 : 31);
+    const LarsStep step{
+        .learning_rate = 2, .weight_decay = 0.01, .trust = 0.02, .first = first, .gradient_scale = 0.7f};
+    lars(segments, step, g, kernel);
+    reference::lars(segments, step, g, plain);
+    reference::lars(segments, step, to_double(g), exact);
+  }
+  check_as_good_as_plain(kernel.w, plain.w, exact.w, "w");
+  check_as_good_as_plain(kernel.first, plain.first, exact.first, "momentum");
+}
+
+TEST_CASE("optimizer: one step of LARS by hand") {
+  // ‖w‖ = 5, ‖g‖ = 10, decay 0.2: the ratio is 0.1 · 5 / (10 + 1) and multiplies (g + 0.2 w).
+  State state = zero_state({3, 4});
+  lars({{0, 2, false}}, {.learning_rate = 1, .momentum = 0.9, .weight_decay = 0.2, .trust = 0.1, .first = true},
+       {10, 0}, state);
+  check_close(state.w, std::vector<double>{3 - 0.5 / 11 * 10.6, 4 - 0.5 / 11 * 0.8}, 1e-6, "w");
+}
+
+TEST_CASE("optimizer: the sum of squares is exact to double") {
+  for (int64_t count : {0, 1, 7, 8, 9, 16383, 16384, 16385, 100'003}) {
+    const std::vector<float> x = random_normal(count, 4, 1e3f);
+    double sum = NAN, exact = 0;
+    cpu::optimizer.sum_of_squares(queue, count, x.data(), &sum);
+    for (float v : x) exact += double{v} * v;
+    CHECK(sum == doctest::Approx(exact).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("optimizer: every result has the same bits for any number of threads") {
+  const int64_t count = 100'003;
+  const std::vector<float> w = random_normal(count, 5), g = random_normal(count, 6);
+  const auto weights_after = [&](const auto& step) {
+    State state = zero_state(w);
+    step(state);
+    return state.w;
+  };
+  const auto with_adam = [&](State& s) { adam({.step = 1, .learning_rate = 0.1}, g, s); };
+  const auto with_sgd = [&](State& s) { sgd({.learning_rate = 0.1, .momentum = 0.9}, g, s); };
+  const auto with_lars = [&](State& s) {
+    lars({{0, 90'000, false}, {90'000, count, false}}, {.learning_rate = 1}, g, s);
+  };
+  check_same_bits_for_any_threads([&] { return weights_after(with_adam); }, "adam");
+  check_same_bits_for_any_threads([&] { return weights_after(with_sgd); }, "sgd");
+  check_same_bits_for_any_threads([&] { return weights_after(with_lars); }, "lars");
+  const auto squares = [&] {
+    std::vector<double> sum(1);
+    cpu::optimizer.sum_of_squares(queue, count, g.data(), sum.data());
+    return sum;
+  };
+  check_same_bits_for_any_threads(squares, "sum of squares");
+}
+
+}  // namespace

@@ -1,0 +1,220 @@
+// Pooling on the CPU: against the book, against finite differences, ties, NaN and padding.
+
+#include "kernels/pool/pool.h"
+
+#include <cmath>
+
+#include "kernels/common/error.h"
+#include "kernels/pool/cases.h"
+#include "tests/kernels/same_bits.h"
+#include "tests/reference/pool.h"
+#include "tests/support.h"
+
+using namespace systole;
+using namespace systole::kernels;
+using namespace systole::test;
+
+namespace {
+
+constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
+Queue queue;
+
+size_t size(const MeanShape& s) {
+  return size_t(s.N) * s.L * s.C;
+}
+size_t size(const MaxPoolShape& s) {
+  return size_t(s.N) * s.L * s.C;
+}
+
+std::vector<MeanShape> mean_shapes() {
+  std::vector<MeanShape> result;
+  for (int C : {1, 3, 5, 12, 64, 250})
+    for (int L : {1, 2, 7, 13, 127, 129, 1000, 1001}) result.push_back({.N = 4, .L = L, .C = C});
+  for (const MeanCase& c : mean_cases())
+    if (size(c.shape) < 300000) result.push_back(c.shape);
+  return result;
+}
+
+/// A pending normalisation of two groups on random input.
+struct Pending {
+  Pending(int C, bool relu_) : scale(random_normal(2 * C, 2)), shift(random_normal(2 * C, 3)), relu(relu_) {}
+  PendingAffine affine() const { return {scale.data(), shift.data(), 2, relu}; }
+  std::vector<float> scale, shift;
+  bool relu;
+};
+
+std::vector<float> mean_forward(const MeanShape& s, const std::vector<float>& x, const PendingAffine& pending) {
+  std::vector<float> y(size_t(s.N) * s.C, NAN);
+  cpu::pool.mean_forward(queue, s, x.data(), pending, y.data());
+  return y;
+}
+
+reference::MaxPoolResult<float> max_forward(const MaxPoolShape& s, const std::vector<float>& x) {
+  const size_t outputs = size_t(s.N) * s.L_out() * s.C;
+  reference::MaxPoolResult<float> result{std::vector<float>(outputs, NAN), std::vector<int32_t>(outputs, -1)};
+  cpu::pool.max_forward(queue, s, x.data(), result.y.data(), result.index.data());
+  return result;
+}
+
+std::vector<MaxPoolShape> max_shapes() {
+  std::vector<MaxPoolShape> result;
+  for (int C : {1, 5, 64})
+    for (int L : {1, 2, 13, 129})
+      for (int window : {1, 2, 3, 7})
+        for (int stride : {1, 2, 4})
+          for (int padding : {0, window / 2})
+            if (L + 2 * padding >= window)
+              result.push_back({.N = 2, .L = L, .C = C, .window = window, .stride = stride, .padding = padding});
+  for (const PoolCase& c : max_pool_cases())
+    if (size(c.shape) < 300000) result.push_back(c.shape);
+  return result;
+}
+
+std::string text(const MaxPoolShape& s) {
+  return fmt::format("L={} C={} window={} stride={} padding={}", s.L, s.C, s.window, s.stride, s.padding);
+}
+
+}  // namespace
+
+TEST_CASE("pool: the mean is as good as a plain sum") {
+  for (const MeanShape& s : mean_shapes()) {
+    const std::vector<float> x = random_normal(size(s), 1);
+    const std::vector<float> none;
+    check_as_good_as_plain(mean_forward(s, x, {}), reference::mean_over_time(s, x, none, none, 1, false),
+                           reference::mean_over_time<double>(s, to_double(x), {}, {}, 1, false),
+                           fmt::format("L={} C={}", s.L, s.C));
+    for (bool relu : {false, true}) {
+      const Pending p(s.C, relu);
+      check_as_good_as_plain(
+          mean_forward(s, x, p.affine()), reference::mean_over_time(s, x, p.scale, p.shift, 2, relu),
+          reference::mean_over_time(s, to_double(x), to_double(p.scale), to_double(p.shift), 2, relu),
+          fmt::format("pending L={} C={} relu={}", s.L, s.C, relu));
+    }
+  }
+}
+
+TEST_CASE("pool: the mean of a long record does not drift") {
+  const MeanShape s{.N = 1, .L = 200000, .C = 3};
+  std::vector<float> x = random_normal(size(s), 1);
+  for (float& value : x) value += 100;
+  check_close(mean_forward(s, x, {}), reference::mean_over_time<double>(s, to_double(x), {}, {}, 1, false), 2e-7,
+              "mean");
+}
+
+TEST_CASE("pool: the mean's gradient is dy / L at every position, added or stored") {
+  for (const MeanShape& s : mean_shapes()) {
+    const std::vector<float> dy = random_normal(size_t(s.N) * s.C, 1);
+    std::vector<float> dz(size(s), NAN), expected(size(s));
+    for (size_t i = 0; i < dz.size(); ++i) expected[i] = dy[i / (s.L * s.C) * s.C + i % s.C] / static_cast<float>(s.L);
+    cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kOverwrite);
+    CHECK(dz == expected);
+    cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kAccumulate);
+    for (float& value : dz) value /= 2;
+    CHECK(dz == expected);
+  }
+}
+
+TEST_CASE("pool: the mean's gradient behind a pending normalisation is the finite difference") {
+  const MeanShape s{.N = 4, .L = 7, .C = 3};
+  const Pending p(s.C, true);
+  std::vector<float> x = random_normal(size(s), 1), dz(size(s));
+  const std::vector<float> dy = random_normal(size_t(s.N) * s.C, 4);
+  const auto slope = [&](size_t i) {  // of z as a function of x
+    const size_t gc = i / (s.L * s.C) / 2 * s.C + i % s.C;
+    const float z = x[i] * p.scale[gc] + p.shift[gc];
+    if (std::abs(z) < 1e-3f) x[i] += 0.01f / p.scale[gc];  // away from the corner
+    return x[i] * p.scale[gc] + p.shift[gc] > 0 ? p.scale[gc] : 0.0f;
+  };
+  cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kOverwrite);
+  for (size_t i = 0; i < dz.size(); ++i) dz[i] *= slope(i);
+  const auto loss = [&](const std::vector<double>& v) {
+    const auto y = reference::mean_over_time(s, v, to_double(p.scale), to_double(p.shift), 2, true);
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  check_close(dz, finite_differences(loss, to_double(x)), 1e-6, "dx");
+}
+
+TEST_CASE("pool: the maximum, its position and its gradient are the book's") {
+  for (const MaxPoolShape& s : max_shapes()) {
+    std::vector<float> x = random_normal(size(s), 1);
+    for (float& value : x) value = std::round(2 * value);  // many ties
+    const auto got = max_forward(s, x);
+    const auto expected = reference::max_pool(s, x);
+    CHECK_MESSAGE(got.y == expected.y, text(s));
+    CHECK_MESSAGE(got.index == expected.index, text(s));
+
+    const std::vector<float> dy = random_normal(got.y.size(), 2), before = random_normal(x.size(), 3);
+    std::vector<float> dx(x.size(), NAN), sum = before;
+    cpu::pool.max_backward(queue, s, dy.data(), got.index.data(), dx.data(), kOverwrite);
+    CHECK_MESSAGE(dx == reference::max_pool_backward(s, dy, got.index), text(s));
+    cpu::pool.max_backward(queue, s, dy.data(), got.index.data(), sum.data(), kAccumulate);
+    for (size_t i = 0; i < dx.size(); ++i) sum[i] -= before[i];
+    CHECK_MESSAGE(max_error(sum, dx) < 5e-6, text(s));
+  }
+}
+
+TEST_CASE("pool: the maximum's gradient is the finite difference") {
+  const MaxPoolShape s{.N = 2, .L = 13, .C = 3, .window = 4, .stride = 2, .padding = 2};
+  std::vector<float> x(size(s)), dx(size(s));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 37 % x.size()) / 10;  // no two are equal
+  const auto forward = max_forward(s, x);
+  const std::vector<float> dy = random_normal(forward.y.size(), 2);
+  cpu::pool.max_backward(queue, s, dy.data(), forward.index.data(), dx.data(), kOverwrite);
+  const auto loss = [&](const std::vector<double>& v) {
+    const auto y = reference::max_pool(s, v).y;
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  check_close(dx, finite_differences(loss, to_double(x)), 1e-7, "dx");
+}
+
+TEST_CASE("pool: the first of equal maxima is taken, and padding never is") {
+  const MaxPoolShape s{.N = 1, .L = 4, .C = 1, .window = 3, .stride = 1, .padding = 1};
+  const auto equal = max_forward(s, {-7, -7, -7, -7});
+  CHECK(equal.y == std::vector<float>{-7, -7, -7, -7});
+  CHECK(equal.index == std::vector<int32_t>{0, 0, 1, 2});
+  const auto lowest = max_forward(s, {-INFINITY, -INFINITY, -INFINITY, -INFINITY});
+  CHECK(lowest.index == std::vector<int32_t>{0, 0, 1, 2});
+}
+
+TEST_CASE("pool: a NaN wins, the first one of several") {
+  const MaxPoolShape s{.N = 1, .L = 6, .C = 1, .window = 3, .stride = 3};
+  const auto got = max_forward(s, {5, NAN, 9, NAN, NAN, INFINITY});
+  CHECK(std::isnan(got.y[0]));
+  CHECK(std::isnan(got.y[1]));
+  CHECK(got.index == std::vector<int32_t>{1, 3});
+}
+
+TEST_CASE("pool: an impossible shape is refused with its numbers") {
+  const MaxPoolShape good{.N = 1, .L = 8, .C = 2, .window = 3, .stride = 2, .padding = 1};
+  check(good);
+  const auto refused = [&](auto change) {
+    MaxPoolShape s = good;
+    change(s);
+    return sentence_of<Error>([&] { check(s); });
+  };
+  CHECK(refused([](auto& s) { s.padding = 2; }).find("window 3, stride 2 and padding 2") != std::string::npos);
+  CHECK(refused([](auto& s) { s.window = 11; }).find("1 records of 8 positions") != std::string::npos);
+  CHECK_FALSE(refused([](auto& s) { s.stride = 0; }).empty());
+  CHECK_FALSE(refused([](auto& s) { s.padding = -1; }).empty());
+  CHECK_FALSE(refused([](auto& s) { s.L = 0; }).empty());
+}
+
+TEST_CASE("pool: the same bits for any number of threads") {
+  const MaxPoolShape s{.N = 7, .L = 129, .C = 12, .window = 3, .stride = 2, .padding = 1};
+  const MeanShape m{.N = 7, .L = 129, .C = 12};
+  const std::vector<float> x = random_normal(size(s), 1);
+  check_same_bits_for_any_threads(
+      [&] {
+        const auto forward = max_forward(s, x);
+        std::vector<float> dx = x;
+        cpu::pool.max_backward(queue, s, forward.y.data(), forward.index.data(), dx.data(), kAccumulate);
+        const std::vector<float> mean = mean_forward(m, x, {});
+        dx.insert(dx.end(), mean.begin(), mean.end());
+        return dx;
+      },
+      "max and mean");
+}

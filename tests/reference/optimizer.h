@@ -1,0 +1,63 @@
+// Optimiser steps as PyTorch's documentation writes them, one number after the other.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/optimizer/optimizer.h"
+
+namespace systole::test::reference {
+
+template <class T>
+struct OptimizerState {
+  std::vector<T> w, first, second;  // SGD and LARS keep their momentum in `first`
+};
+
+template <class T>
+void adam(const kernels::AdamStep& s, const std::vector<T>& gradient, OptimizerState<T>& state) {
+  const T lr = s.learning_rate, beta1 = s.beta1, beta2 = s.beta2, decay = s.weight_decay;
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    T g = gradient[i] * s.gradient_scale;
+    if (s.decoupled)
+      state.w[i] -= lr * decay * state.w[i];
+    else
+      g += decay * state.w[i];
+    state.first[i] = beta1 * state.first[i] + (1 - beta1) * g;
+    state.second[i] = beta2 * state.second[i] + (1 - beta2) * g * g;
+    const T first = state.first[i] / (1 - std::pow(beta1, T(s.step)));
+    const T second = state.second[i] / (1 - std::pow(beta2, T(s.step)));
+    state.w[i] -= lr * first / (std::sqrt(second) + T(s.eps));
+  }
+}
+
+/// One tensor's step with momentum; ratio is 1 for SGD.
+template <class T>
+void sgd(T lr, T momentum, T decay, T gradient_scale, T ratio, bool first, int64_t begin, int64_t end,
+         const std::vector<T>& gradient, OptimizerState<T>& state) {
+  for (int64_t i = begin; i < end; ++i) {
+    const T g = ratio * (gradient[i] * gradient_scale + decay * state.w[i]);
+    state.first[i] = first ? g : momentum * state.first[i] + g;
+    state.w[i] -= lr * state.first[i];
+  }
+}
+
+template <class T>
+void lars(const std::vector<kernels::LarsSegment>& segments, const kernels::LarsStep& s, const std::vector<T>& gradient,
+          OptimizerState<T>& state) {
+  for (const kernels::LarsSegment& segment : segments) {
+    T w = 0, g = 0;
+    for (int64_t i = segment.begin; i < segment.end; ++i) {
+      w += state.w[i] * state.w[i];
+      g += gradient[i] * s.gradient_scale * gradient[i] * s.gradient_scale;
+    }
+    w = std::sqrt(w);
+    g = std::sqrt(g);
+    const T decay = segment.exempt ? 0 : s.weight_decay;
+    const T ratio = segment.exempt || w == 0 || g == 0 ? 1 : s.trust * w / (g + decay * w);
+    sgd<T>(s.learning_rate, s.momentum, decay, s.gradient_scale, ratio, s.first, segment.begin, segment.end, gradient,
+           state);
+  }
+}
+
+}  // namespace systole::test::reference

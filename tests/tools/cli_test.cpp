@@ -1,0 +1,256 @@
+// The program as a user meets it: every command on a small synthetic data set, and every wrong input with its sentence and exit code.
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support.h"
+
+namespace fs = std::filesystem;
+using namespace systole::test;
+
+namespace {
+
+struct Outcome {
+  int code;
+  std::string output;  // standard output and standard error
+};
+
+Outcome run(const std::string& arguments) {
+  FILE* pipe = popen((std::string(SYSTOLE_BINARY) + " " + arguments + " 2>&1 </dev/null").c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string output;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, n);
+  const int status = pclose(pipe);
+  return {WEXITSTATUS(status), output};
+}
+
+/// 150 synthetic patients, generated once.
+const fs::path& dataset() {
+  static const TemporaryFolder folder;
+  static const fs::path root = [] {
+    const Outcome made = run(fmt::format("generate --out {} --patients 150 --seed 3", (folder / "data").string()));
+    REQUIRE_MESSAGE(made.code == 0, made.output);
+    return folder / "data";
+  }();
+  return root;
+}
+
+/// A copy of the data set that a test may damage.
+fs::path copy_of_dataset(const TemporaryFolder& folder) {
+  fs::copy(dataset(), folder / "data", fs::copy_options::recursive);
+  return folder / "data";
+}
+
+fs::path first_record(const fs::path& root, const std::string& extension) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(root / "records100"))
+    if (entry.path().extension() == extension) files.push_back(entry.path());
+  REQUIRE(!files.empty());
+  return *std::min_element(files.begin(), files.end());
+}
+
+constexpr const char* kSmallPretrain = "--epochs 1 --batch-size 32 --width 4 --projection-hidden 16 --projection-dim 8";
+
+/// Everything that lies in a folder, by name.
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Runs a command that must fail, with this code and with these words in its only line, and must leave nothing in `out`.
+void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words, const fs::path& out) {
+  const Outcome outcome = run(arguments);
+  INFO(arguments << "\n" << outcome.output);
+  CHECK(outcome.code == code);
+  const size_t last_line = outcome.output.rfind('\n', outcome.output.size() - 2);
+  const std::string sentence = outcome.output.substr(last_line == std::string::npos ? 0 : last_line + 1);
+  CHECK(sentence.rfind("systole: ", 0) == 0);
+  for (const std::string& word : words) CHECK_MESSAGE(sentence.find(word) != std::string::npos, word);
+  CHECK(names_in(out).empty());
+}
+
+}  // namespace
+
+TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other's files") {
+  const TemporaryFolder out;
+  const std::string root = "--data-root " + dataset().string();
+  const std::string encoder = (out / "encoder.pt").string(), classifier = (out / "classifier.pt").string();
+  const Outcome pretrained = run(fmt::format("pretrain {} {} --out {} --save-init {} --log-every 1", root, kSmallPretrain,
+                                             encoder, (out / "init.safetensors").string()));
+  REQUIRE_MESSAGE(pretrained.code == 0, pretrained.output);
+  CHECK(fs::exists(out / "init.safetensors"));
+  std::istringstream log(read_file(out / "encoder.metrics.jsonl"));
+  std::string line;
+  size_t lines = 0;
+  while (std::getline(log, line)) {
+    const auto entry = nlohmann::json::parse(line);
+    CHECK((entry.contains("loss") || entry.contains("mean_loss")));
+    ++lines;
+  }
+  CHECK(lines >= 4);
+
+  const std::string small = "--epochs 2 --batch-size 16 --label-fraction 0.3";
+  for (const std::string& how : {std::string("--freeze-encoder"), std::string()}) {
+    const Outcome tuned =
+        run(fmt::format("finetune {} {} --ssl-checkpoint {} {} --out {}", root, small, encoder, how, classifier));
+    REQUIRE_MESSAGE(tuned.code == 0, tuned.output);
+    const Outcome evaluated =
+        run(fmt::format("evaluate {} --checkpoint {} --json {} --bootstrap 50", root, classifier, (out / "e.json").string()));
+    REQUIRE_MESSAGE(evaluated.code == 0, evaluated.output);
+    CHECK(evaluated.output.find("macro") != std::string::npos);
+    const auto json = nlohmann::json::parse(read_file(out / "e.json"));
+    CHECK(json["folds"] == std::vector<int>{10});
+    CHECK(json.contains("metrics"));
+  }
+  for (const char* options : {"--loss weighted", "--loss class_balanced", "--loss bce --balance-strategy stratified"}) {
+    const Outcome scratch = run(fmt::format("supervised {} {} --width 4 --out {} {}", root, small, classifier, options));
+    CHECK_MESSAGE(scratch.code == 0, scratch.output);
+  }
+}
+
+TEST_CASE("tools: the same seed gives the same bytes for any number of threads, another seed other ones") {
+  const TemporaryFolder out;
+  const auto encoder = [&](const char* file, const std::string& options) {
+    const Outcome outcome = run(fmt::format("pretrain --data-root {} {} --out {} {}", dataset().string(), kSmallPretrain,
+                                            (out / file).string(), options));
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
+    return read_file(out / file);
+  };
+  const std::string one = encoder("a.safetensors", "--threads 1");
+  CHECK(one == encoder("b.safetensors", "--threads 3"));
+  CHECK(one != encoder("c.safetensors", "--seed 43"));
+}
+
+TEST_CASE("tools: help lists the commands and every option with its default") {
+  const Outcome commands = run("--help");
+  CHECK(commands.code == 0);
+  for (const char* name : {"generate", "pretrain", "finetune", "supervised", "evaluate", "info"})
+    CHECK(commands.output.find(name) != std::string::npos);
+  const Outcome pretrain = run("pretrain --help");
+  CHECK(pretrain.code == 0);
+  for (const char* text : {"--temperature", "0.07", "--batch-size", "256", "--epochs", "20", "--seed", "42"})
+    CHECK_MESSAGE(pretrain.output.find(text) != std::string::npos, text);
+}
+
+TEST_CASE("tools: info names devices, encoders with their sizes, losses and recipes") {
+  const Outcome info = run("info");
+  CHECK(info.code == 0);
+  for (const char* text : {"cpu", "simt", "cuda", "538624 parameters", "539909", "simclr", "focal", "simple"})
+    CHECK_MESSAGE(info.output.find(text) != std::string::npos, text);
+}
+
+TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was expected") {
+  const TemporaryFolder out;
+  const std::string root = "--data-root " + dataset().string(), file = "--out " + (out / "x.pt").string();
+  check_refused("pretrain --frobnicate", 2, {"--"}, out.path());
+  check_refused("frobnicate", 2, {"frobnicate"}, out.path());
+  check_refused("", 2, {"subcommand"}, out.path());
+  check_refused("pretrain " + root, 2, {"--out"}, out.path());
+  for (const char* fraction : {"0", "2", "-0.1", "nan"})
+    check_refused(fmt::format("finetune {} {} --label-fraction {}", root, file, fraction), 2,
+                  {"--label-fraction", "above 0 and at most 1", fraction}, out.path());
+  check_refused(fmt::format("pretrain {} {} --temperature 0", root, file), 2, {"--temperature", "positive"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --epochs 0", root, file), 2, {"--epochs", "at least 1"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --epochs three", root, file), 2, {"--epochs", "three"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --augment strong", root, file), 2, {"strong", "none, simple"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --device tpu", root, file), 2, {"tpu", "auto, cpu, simt or cuda"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --signal-length 5000", root, file), 2,
+                {"--signal-length", "1000 samples", "5000"}, out.path());
+  check_refused(fmt::format("pretrain {} --out {}", root, (out / "x.bin").string()), 2, {"x.bin", ".pt"}, out.path());
+  check_refused(fmt::format("generate --out {} --patients 0", (out / "d").string()), 2, {"--patients"}, out.path());
+  check_refused(fmt::format("supervised {} {} --loss hinge", root, file), 2, {"--loss", "hinge"}, out.path());
+}
+
+TEST_CASE("tools: missing and damaged files end with code 1, name the file and leave nothing behind") {
+  const TemporaryFolder work, out;
+  const std::string file = "--out " + (out / "x.pt").string();
+  const auto pretrain = [&](const fs::path& root) {
+    return fmt::format("pretrain --data-root {} {} {}", root.string(), kSmallPretrain, file);
+  };
+  check_refused(pretrain(work / "nowhere"), 1, {"nowhere"}, out.path());
+  check_refused(fmt::format("pretrain --data-root {} --out {}", dataset().string(), (out / "no/such/x.pt").string()), 1,
+                {"no/such"}, out.path());
+
+  SUBCASE("truncated samples") {
+    const fs::path root = copy_of_dataset(work), dat = first_record(root, ".dat");
+    fs::resize_file(dat, 23'000);
+    check_refused(pretrain(root), 1, {dat.stem().string(), "23000", "24000"}, out.path());
+    const Outcome skipped = run(pretrain(root) + " --skip-bad-records");
+    CHECK(skipped.code == 0);
+    CHECK(skipped.output.find("1") != std::string::npos);
+  }
+  SUBCASE("malformed header") {
+    const fs::path root = copy_of_dataset(work), hea = first_record(root, ".hea");
+    write_file(hea, "00001_lr twelve 100 1000\n");
+    check_refused(pretrain(root), 1, {hea.filename().string(), "twelve"}, out.path());
+  }
+  SUBCASE("wrong checksum") {
+    const fs::path root = copy_of_dataset(work), dat = first_record(root, ".dat");
+    std::string bytes = read_file(dat);
+    bytes[100] = static_cast<char>(bytes[100] + 1);
+    write_file(dat, bytes);
+    check_refused(pretrain(root), 1, {dat.stem().string(), "checksum"}, out.path());
+  }
+  SUBCASE("unknown format") {
+    const fs::path root = copy_of_dataset(work), hea = first_record(root, ".hea");
+    std::string text = read_file(hea);
+    const size_t at = text.find(".dat 16 ");
+    REQUIRE(at != std::string::npos);
+    text.replace(at, 8, ".dat 17 ");
+    write_file(hea, text);
+    check_refused(pretrain(root), 1, {hea.filename().string(), "17"}, out.path());
+  }
+  SUBCASE("a csv without a column") {
+    const fs::path root = copy_of_dataset(work), csv = root / "ptbxl_database.csv";
+    std::string text = read_file(csv);
+    text.replace(text.find("strat_fold"), 10, "some_thing");
+    write_file(csv, text);
+    check_refused(pretrain(root), 1, {"ptbxl_database.csv", "strat_fold"}, out.path());
+  }
+  SUBCASE("a fold that is not there") {
+    const fs::path root = copy_of_dataset(work), csv = root / "ptbxl_database.csv";
+    std::istringstream text(read_file(csv));
+    std::string kept, line;
+    while (std::getline(text, line))
+      if (line.find(",9,records100/") == std::string::npos) kept += line + "\n";
+    write_file(csv, kept);
+    check_refused(fmt::format("supervised --data-root {} --width 4 {}", root.string(), file), 1, {"fold", "9"}, out.path());
+  }
+}
+
+TEST_CASE("tools: checkpoints that do not fit are refused with a sentence") {
+  const TemporaryFolder work, out;
+  const std::string root = "--data-root " + dataset().string(), file = "--out " + (out / "x.pt").string();
+  const fs::path encoder = work / "encoder.safetensors";
+  REQUIRE(run(fmt::format("pretrain {} {} --out {}", root, kSmallPretrain, encoder.string())).code == 0);
+
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "none.pt").string()), 1, {"none.pt"},
+                out.path());
+  check_refused(fmt::format("evaluate {} --checkpoint {} --json {}", root, encoder.string(), (out / "e.json").string()), 1,
+                {"encoder.safetensors", "no classifier"}, out.path());
+
+  // Another shape: the width of one layer is changed in the header, and with it nothing else.
+  std::string bytes = read_file(encoder);
+  const size_t at = bytes.find("[16,16,3]");
+  REQUIRE(at != std::string::npos);
+  bytes.replace(at, 9, "[48,16,1]");
+  write_file(work / "shape.safetensors", bytes);
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "shape.safetensors").string()), 1,
+                {"shape.safetensors", "features.5.block.0.weight", "[48, 16, 1]", "[16, 16, 3]"}, out.path());
+
+  write_file(work / "text.pt", "this is not a checkpoint");
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "text.pt").string()), 1, {"text.pt"},
+                out.path());
+}
+
+TEST_CASE("tools: generate refuses a folder that holds something and leaves it as it is") {
+  const TemporaryFolder out;
+  write_file(out / "data/notes.txt", "mine");
+  const Outcome outcome = run(fmt::format("generate --out {} --patients 3", (out / "data").string()));
+  CHECK(outcome.code == 1);
+  CHECK(outcome.output.find("data") != std::string::npos);
+  CHECK(names_in(out / "data") == std::vector<std::string>{"notes.txt"});
+  CHECK(names_in(out.path()) == std::vector<std::string>{"data"});
+}

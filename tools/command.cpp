@@ -1,0 +1,63 @@
+#include "tools/command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "kernels/common/error.h"
+#include "kernels/common/parallel.h"
+
+namespace systole::tools {
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--device", options.device, "Where kernels run: auto, cpu, simt or cuda")->capture_default_str();
+  command.add_option("--threads", options.threads, "Threads of the cpu device; 0 for all")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+}
+
+Device prepare(const CommonOptions& options) {
+  set_threads(options.threads);
+  flush_denormals();
+  return parse_device(options.device);
+}
+
+void require_option(bool valid, const std::string& option, const std::string& allowed, const std::string& found) {
+  if (!valid) throw UsageError(fmt::format("{} must be {}, not {}", option, allowed, found));
+}
+
+std::filesystem::path beside(const std::filesystem::path& out, const std::string& suffix) {
+  return out.parent_path() / (out.stem().string() + "." + suffix);
+}
+
+int run_command_line(int argc, const char* const* argv) {
+  CLI::App app{"Systole: contrastive self-supervised learning on ECGs"};
+  app.name("systole");
+  app.set_version_flag("--version", "systole " SYSTOLE_VERSION);
+  app.require_subcommand(1);
+  add_generate(app);
+  add_pretrain(app);
+  add_finetune(app);
+  add_supervised(app);
+  add_evaluate(app);
+  add_info(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "systole: {} (systole --help lists the commands, systole COMMAND --help its options)\n",
+               error.what());
+    return 2;
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "systole: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "systole: {}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace systole::tools

@@ -1,0 +1,42 @@
+// What the subcommands share: common options, the device they choose, and where a run's files go.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "kernels/common/device.h"
+
+namespace systole::tools {
+
+struct CommonOptions {
+  std::string device = "auto";
+  int threads = 0;
+  uint64_t seed = 42;
+};
+
+/// Adds --device, --threads and --seed.
+void add_common_options(CLI::App& command, CommonOptions& options);
+/// Sets the threads and returns the device.
+Device prepare(const CommonOptions& options);
+
+/// One subcommand: its options are declared by `add`, and it runs when it was chosen.
+void add_generate(CLI::App& app);
+void add_pretrain(CLI::App& app);
+void add_finetune(CLI::App& app);
+void add_supervised(CLI::App& app);
+void add_evaluate(CLI::App& app);
+void add_info(CLI::App& app);
+
+/// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage.
+int run_command_line(int argc, const char* const* argv);
+
+/// Throws UsageError unless low ≤ value ≤ high (or the open bounds that `allowed` says in words).
+void require_option(bool valid, const std::string& option, const std::string& allowed, const std::string& found);
+
+/// A file that belongs to the run whose result is `out`: encoder.pt and "metrics.jsonl" give encoder.metrics.jsonl.
+std::filesystem::path beside(const std::filesystem::path& out, const std::string& suffix);
+
+}  // namespace systole::tools

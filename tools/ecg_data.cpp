@@ -1,0 +1,98 @@
+#include "tools/ecg_data.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "data/ptbxl.h"
+#include "tools/command.h"
+#include "tools/progress.h"
+
+namespace systole::tools {
+
+void add_signal_options(CLI::App& command, DataOptions& options) {
+  command.add_option("--data-root", options.root, "Folder of a data set in PTB-XL's layout")->required();
+  command.add_option("--sampling-rate", options.sampling_rate_hz, "Which recordings, in Hz: 100 or 500")
+      ->check(CLI::IsMember({100, 500}))
+      ->capture_default_str();
+  command.add_flag("--skip-bad-records", options.skip_bad_records, "Leave damaged records out and count them, instead of stopping");
+}
+
+void add_data_options(CLI::App& command, DataOptions& options) {
+  add_signal_options(command, options);
+  command.add_option("--labels", options.labels, "Label set: superclass, subclass, form, rhythm or all")
+      ->check(CLI::IsMember({"superclass", "subclass", "form", "rhythm", "all"}))
+      ->capture_default_str();
+  command.add_flag("--drop-unlabelled", options.drop_unlabelled, "Leave out records without any label of the set");
+}
+
+data::Dataset load(const DataOptions& options, const std::vector<int>& folds) {
+  std::unique_ptr<Progress> progress;  // its total is known with the first call
+  data::LoadReport report;
+  data::Dataset dataset = data::load_ptbxl({.root = options.root,
+                                            .sampling_rate_hz = options.sampling_rate_hz,
+                                            .labels = data::parse_label_set(options.labels),
+                                            .folds = folds,
+                                            .skip_bad_records = options.skip_bad_records,
+                                            .drop_unlabelled = options.drop_unlabelled,
+                                            .progress =
+                                                [&](size_t done, size_t total) {
+                                                  const auto records = static_cast<int64_t>(total);
+                                                  if (!progress)
+                                                    progress = std::make_unique<Progress>("load", records, "records");
+                                                  progress->update(static_cast<int64_t>(done));
+                                                }},
+                                           report);
+  progress.reset();
+  fmt::print(stderr, "{}\n", report.sentence());
+  return dataset;
+}
+
+std::vector<size_t> records_of_folds(const data::Dataset& dataset, const std::vector<int>& folds) {
+  std::vector<size_t> records;
+  for (size_t r = 0; r < dataset.records(); ++r)
+    if (std::find(folds.begin(), folds.end(), dataset.fold[r]) != folds.end()) records.push_back(r);
+  if (records.empty())
+    throw Error(fmt::format("{}: no record belongs to fold {}; a run needs folds 1-8 to train, 9 to validate, 10 to test",
+                            dataset.name, fmt::join(folds, ", ")));
+  return records;
+}
+
+int view_length(const data::Dataset& dataset, int signal_length) {
+  if (signal_length == 0) return dataset.length;
+  require_option(signal_length > 0 && signal_length <= dataset.length, "--signal-length",
+                 fmt::format("between 1 and the {} samples of a record", dataset.length), std::to_string(signal_length));
+  return signal_length;
+}
+
+Batches::Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device)
+    : dataset_(dataset), normalization_(normalization), length_(length), device_(device) {
+  if (length > dataset.length)
+    throw Error(fmt::format("{}: records have {} samples; views of {} were asked for", dataset.name, dataset.length, length));
+}
+
+Tensor Batches::views(std::span<const size_t> records, const Views& how) const {
+  const int N = static_cast<int>(records.size()), C = static_cast<int>(dataset_.lead_count());
+  const std::vector<uint32_t> index(records.begin(), records.end());
+  Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
+  Queue queue(device_);
+  augment::augment_kernels(device_).views(
+      queue, {N, how.count, dataset_.length, length_, C, how.segment},
+      {dataset_.samples.data(), dataset_.scale.data(), dataset_.offset.data(), normalization_.mean.data(),
+       normalization_.std.data(), index.data(), dataset_.sampling_rate_hz},
+      how.recipe, how.seed, how.step, x.data());
+  return x;
+}
+
+Tensor Batches::targets(std::span<const size_t> records) const {
+  const size_t classes = dataset_.classes.size();
+  std::vector<float> values;
+  values.reserve(records.size() * classes);
+  for (size_t r : records)
+    for (size_t c = 0; c < classes; ++c) values.push_back(dataset_.label(r, c));
+  return Tensor::from(values, {static_cast<int64_t>(records.size()), static_cast<int64_t>(classes)}, device_);
+}
+
+}  // namespace systole::tools

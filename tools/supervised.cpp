@@ -1,0 +1,22 @@
+// systole supervised: the same classifier from scratch, the baseline of every pre-training.
+
+#include <memory>
+
+#include "tools/classifier_training.h"
+
+namespace systole::tools {
+
+void add_supervised(CLI::App& app) {
+  auto options = std::make_shared<ClassifierOptions>();
+  ClassifierOptions& o = *options;
+  o.command = "supervised";
+  o.training = {.epochs = 30, .batch_size = 64};
+  o.loss = "bce";
+  o.balance_strategy = "standard";
+  CLI::App& command = *app.add_subcommand("supervised", "Train a classifier from scratch (folds 1-8, selected on 9)");
+  command.add_option("--width", o.width, "Channels of the encoder's first block")->capture_default_str();
+  add_classifier_options(command, o);
+  command.callback([options] { train_classifier(*options); });
+}
+
+}  // namespace systole::tools

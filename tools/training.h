@@ -1,0 +1,34 @@
+// What pre-training and supervised training share: the optimiser's options and learning-rate schedule.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "engine/optimizer.h"
+#include "engine/schedule.h"
+
+namespace systole::tools {
+
+struct TrainingOptions {
+  int epochs, batch_size;
+  double learning_rate = 1e-3;
+  std::string optimizer = "adam";
+  double weight_decay = 0, clip_norm = 0;
+  std::string schedule = "constant";
+  double warmup_epochs = 0;
+  int signal_length = 0;
+  int log_every = 10;
+};
+
+/// Adds --epochs, --batch-size, --lr, --optimizer, --weight-decay, --clip-norm, --schedule, --warmup-epochs, --signal-length and --log-every.
+void add_training_options(CLI::App& command, TrainingOptions& options);
+/// Throws UsageError for a value out of range.
+void check(const TrainingOptions& options);
+
+OptimizerOptions optimizer_options(const TrainingOptions& options);
+Schedule make_schedule(const TrainingOptions& options, int64_t steps_per_epoch);
+
+/// Throws Error, naming the step, when a loss is not finite: training on would only destroy the weights.
+void require_finite(double loss, int64_t step);
+
+}  // namespace systole::tools
