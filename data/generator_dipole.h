@@ -40,15 +40,20 @@ struct Rotation {
   Vector3 row[3];
 };
 
-/// One draw after another from a stream.
+/// One draw after another from a stream. A normal draw takes two words of its own: RandomStream::normal(2i) is made of the
+/// words that uniform(2i) and uniform(2i + 1) return, so they must not be drawn as well.
 class Draws {
  public:
   explicit Draws(RandomStream stream) : stream_(stream) {}
   float uniform(float low, float high) { return stream_.uniform(next_++, low, high); }
-  float normal(float mean, float deviation) { return mean + deviation * stream_.normal(next_++); }
-  /// exp of a normal number whose median is 1.
+  float normal(float mean, float deviation) {
+    const uint32_t pair = (next_ + 1) / 2;
+    next_ = 2 * pair + 2;
+    return mean + deviation * stream_.normal(2 * pair);
+  }
+  /// exp of a normal number: a factor whose median is 1.
   float factor(float deviation) { return std::exp(normal(0, deviation)); }
-  bool chance(float probability) { return stream_.uniform(next_++) < probability; }
+  bool chance(float probability) { return uniform(0, 1) < probability; }
   uint32_t below(uint32_t count) { return stream_.below(next_++, count); }
   Vector3 normal3(float deviation) {
     const float x = normal(0, deviation), y = normal(0, deviation);

@@ -91,6 +91,7 @@ void inspect(Candidate& record, int sampling_rate_hz) {
                             header.sampling_rate_hz, sampling_rate_hz));
   find_leads(header, header_path(record));
   record.length = header.length > 0 ? header.length : read_wfdb(record.path).length;
+  if (record.length == 0) throw Error(fmt::format("{} has no samples.", header_path(record)));
   record.unit = kept_unit(header.signals[0].unit).name;
   for (const WfdbSignal& signal : header.signals)
     if (kept_unit(signal.unit).name != record.unit)
@@ -178,12 +179,10 @@ void check_agrees(const Candidate& record, int64_t length, int64_t usual_length,
 
 void load_record(Candidate& record, const Dataset& dataset, Destination to) {
   WfdbRecord wfdb = read_wfdb(record.path);
-  check_agrees(record, wfdb.length, dataset.length, dataset.unit);
   const auto signal_of = find_leads(wfdb.header, header_path(record));
   for (size_t lead = 0; lead < kLeads; ++lead) {
     std::vector<int32_t>& samples = wfdb.samples[signal_of[lead]];
-    check_agrees(record, static_cast<int64_t>(samples.size()), dataset.length,
-                 dataset.unit);  // several samples per frame
+    check_agrees(record, static_cast<int64_t>(samples.size()), dataset.length, dataset.unit);
     store_lead(record, wfdb.header.signals[signal_of[lead]], samples, lead, to);
   }
 }

@@ -89,11 +89,11 @@ Tensor Tensor::slice(int64_t begin, const Shape& shape) const {
   return part;
 }
 
-void Tensor::copy_from(const void* source, size_t size) {
+void Tensor::copy_from(const void* source, size_t size) const {
   if (size != bytes()) throw Error(fmt::format("{} bytes do not fill a tensor of {} bytes", size, bytes()));
   if (size > 0) std::memcpy(bytes_begin(), source, size);
 }
 
-void Tensor::fill_zero() { std::memset(bytes_begin(), 0, bytes()); }
+void Tensor::fill_zero() const { std::memset(bytes_begin(), 0, bytes()); }
 
 }  // namespace systole

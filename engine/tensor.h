@@ -109,8 +109,8 @@ class Tensor {
   Tensor reshaped(const Shape& shape) const;
   /// Elements [begin, begin + shape.count()) of the flat tensor, as a tensor that shares the memory.
   Tensor slice(int64_t begin, const Shape& shape) const;
-  void copy_from(const void* source, size_t bytes);
-  void fill_zero();
+  void copy_from(const void* source, size_t bytes) const;  // a handle: what it points to changes
+  void fill_zero() const;
 
   /// The operation that made this tensor, when gradients can flow to it; otherwise null.
   const std::shared_ptr<Node>& node() const { return node_; }

@@ -8,7 +8,7 @@
 namespace systole::models {
 
 struct SimclrOptions {
-  EncoderOptions encoder;
+  EncoderOptions encoder{};
   int hidden_size = 2048;
   int projection_size = 128;
   float temperature = 0.07f;

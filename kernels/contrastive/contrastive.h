@@ -1,7 +1,7 @@
 // Contrastive losses that never build the similarity matrix.
 //
-// NT-Xent (Chen et al. 2020, SimCLR), z_i = x_i / ‖x_i‖, c = 1/τ, rows ordered view after view, partner p(i) = (i + N)
-// mod M:
+// NT-Xent (Chen et al. 2020, SimCLR), z_i = x_i / ‖x_i‖, c = 1/τ, rows ordered view after view, so that the partner of
+// row i is p(i) = (i + N) mod M:
 //   loss = (1/M) Σ_i [ −c·z_i·z_p(i) + log Σ_{j≠i} exp(c·z_i·z_j) ]
 // Unit rows bound the logits by c, so the softmax offset can be the constant c:
 //   e_ij = exp(c (z_i·z_j − 1)),  r_i = Σ_{j≠i} e_ij,  loss = (1/M) Σ_i [ c + log r_i − c·z_i·z_p(i) ]
@@ -37,9 +37,8 @@ struct ContrastiveKernels {
         void(const NormalizeShape&, const float* z, const float* norm, const float* dz, float* dx, GradientMode mode)>
       l2_normalize_backward;
 
-  /// z [M, D] unit rows; loss: one float; log_sum [M] = log Σ_{j≠i} exp(c (s_ij − 1)), kept for the backward pass (with
-  /// the −1, since it is then near 0 where rows are near their partners, and a float holds it best where gradients are
-  /// small).
+  /// z [M, D] unit rows; loss: one float; log_sum [M] = log Σ_{j≠i} exp(c (s_ij − 1)), kept for the backward pass. With
+  /// the −1 it is near 0 for rows near their partners: a float is finest there, where gradients are small.
   Entry<"contrastive.nt_xent_forward", void(const NtXentShape&, const float* z, float* loss, float* log_sum)>
       nt_xent_forward;
   /// dz [M, D] = upstream · ∂loss/∂z, for the unit rows (the normalisation's Jacobian is l2_normalize_backward's).

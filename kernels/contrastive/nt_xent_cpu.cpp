@@ -1,10 +1,8 @@
 // NT-Xent on the CPU, tile by tile (contrastive.h has the formulas, README.md derives them).
-//   forward   the tiles on and above the diagonal; one above it gives row sums for its rows and, since S is symmetric,
-//   for its
-//             columns. A fixed number of pieces of that triangle have sums of their own, which are added in order.
-//   backward  stripes of rows against all columns: the tile of S again, its weights in place, then the product with Z.
-// All exponents are in units of ln 2, so that one multiply-add and one exp2 make a term: e_ij = 2^(scale·s_ij +
-// offset).
+// Forward: the tiles on and above the diagonal. One above it gives row sums for its rows and, since S is symmetric, for
+// its columns. A fixed number of pieces of that triangle have sums of their own, which are added in order.
+// Backward: stripes of rows against all columns; a tile of S again, its weights in place, then the product with Z.
+// Exponents are in units of ln 2: one multiply-add and one exp2 make a term, e_ij = 2^(scale·s_ij + offset).
 
 #include "kernels/contrastive/nt_xent_cpu.h"
 
@@ -49,16 +47,14 @@ Exponent exponent_of(float temperature) {
   return {.scale = static_cast<float>(scale), .offset = static_cast<float>(shift - scale), .offset_per_row = per_row};
 }
 
-/// row[j] = 2^(scale·row[j] + offset) for `columns` columns; 0 in column `masked`, and beyond the last to a whole
-/// vector.
+/// row[j] = 2^(scale·row[j] + offset) for `columns` columns; 0 in column `masked` and in the rest of the last vector.
 void exponentiate(float* row, int columns, int masked, float scale, float offset) {
   for (int j = 0; j < columns; j += kWidth) store(exp2(load(row + j) * scale + offset), row + j);
-  std::fill(row + columns, row + whole_vectors(columns), 0.0f);
+  std::fill(row + columns, row + panel_width(columns), 0.0f);
   if (masked >= 0 && masked < columns) row[masked] = 0;
 }
 
-/// Keeps s_ip(i) of the rows of a tile whose partner is one of its columns; rows of the first view suffice, s_ip =
-/// s_pi.
+/// Keeps s_ip(i) where a tile has row i of the first view, and its partner as a column. Rows of the second add nothing.
 void keep_positives(int M, const float* tile, int row, int rows, int column, int columns,
                     float* positive) {  // [M / 2]
   for (int i = 0; i < std::min(rows, M / 2 - row); ++i) {
@@ -72,7 +68,7 @@ void add_tile_sums(const SimilarityRows& z, const Exponent& exponent, int row, i
                    double* sums,       // [M]
                    float* positive) {  // [M / 2]
   const int rows = std::min(kTile, z.M - row), columns = z.columns_from(column);
-  const int vectors = whole_vectors(columns) / kWidth;
+  const int vectors = panel_width(columns) / kWidth;
   std::array<Vector, kTile / kWidth> column_sum;
   column_sum.fill(0);
 
@@ -106,8 +102,7 @@ void add_triangle_sums(const SimilarityRows& z, const Exponent& exponent, Range 
 /// What the forward pass finds.
 struct RowSums {
   std::vector<double> log_sum;  // [M]
-  std::vector<float>
-      positive;  // [M / 2]: s_ip(i) as the tiles have it, so that its rounding cancels in log_sum − c·s_ip
+  std::vector<float> positive;  // [M / 2] s_ip(i), as the tiles have it: its rounding cancels in log_sum − c·s_ip
 };
 
 /// The sums with the constant offset, from half of the tiles.
@@ -181,12 +176,12 @@ float mean_loss(const Exponent& exponent, const RowSums& sums) {
 
 /// What a row's sum becomes for the weights: 1/r_i in the scale of e_ij, or its logarithm in units of ln 2; 0 beyond M.
 float* normalizers(const SimilarityRows& z, const Exponent& exponent, const float* log_sum) {
-  float* result = thread_scratch(kNormalizerSlot, whole_vectors(z.M));
+  float* result = thread_scratch(kNormalizerSlot, panel_width(z.M));
   for (int i = 0; i < z.M; ++i) {
     const double log2_sum = log_sum[i] * std::numbers::log2e;
     result[i] = static_cast<float>(exponent.offset_per_row ? log2_sum : std::exp2(-log2_sum - exponent.shift()));
   }
-  std::fill(result + z.M, result + whole_vectors(z.M), 0.0f);
+  std::fill(result + z.M, result + panel_width(z.M), 0.0f);
   return result;
 }
 

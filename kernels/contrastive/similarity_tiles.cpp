@@ -38,7 +38,7 @@ SimilarityRows pack_for_dot_and_mix(int M, int D, const float* z) {
 void dot_tile(const SimilarityRows& s, int row, int rows, int column, float* tile) {
   const int end = column + s.columns_from(column);
   for (int j = column; j < end; j += kTileColumns)
-    multiply_panel(rows, whole_vectors(std::min(kTileColumns, end - j)), s.D, s.z + int64_t{row} * s.D, s.D,
+    multiply_panel(rows, panel_width(std::min(kTileColumns, end - j)), s.D, s.z + int64_t{row} * s.D, s.D,
                    s.dot_panels + int64_t{j} * s.D, {.c = tile + (j - column), .c_row = kTile});
 }
 

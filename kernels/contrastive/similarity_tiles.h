@@ -1,8 +1,7 @@
 // Tiles of the similarity matrix S = Z Zᵀ, one at a time: what every loss over pairs of rows is built from.
 //   dot:  tile[i, j] = z_i · z_j                 i from `row`, j from `column`
 //   mix:  out[i, :] += Σ_j tile[i, j] z_j        the gradient's product, once the tile holds weights
-// Both are products of kernels/common/gemm_tile.h, for which Z is packed in two ways: with its rows as columns, and as
-// it is.
+// Both are products of kernels/common/gemm_tile.h, for which Z is packed twice: its rows as columns, and as it is.
 #pragma once
 
 #include <algorithm>
@@ -13,10 +12,6 @@ namespace systole::kernels::cpu {
 
 inline constexpr int kTile = 128;  // rows and columns of a tile: 64 KB
 static_assert(kTile % kTileColumns == 0 && kTile % kWidth == 0);
-
-inline int whole_vectors(int columns) {
-  return (columns + kWidth - 1) / kWidth * kWidth;
-}
 
 /// Z [M, D] with the panels that the tiles read; they live in the scratch memory of the thread that packed them.
 struct SimilarityRows {

@@ -27,8 +27,8 @@ struct SgdStep {
 
 /// LARS (You, Gitman and Ginsburg 2017): SGD with momentum whose rate is multiplied, tensor by tensor, by
 /// trust · ‖w‖ / (‖g‖ + weight_decay · ‖w‖); by 1 where a norm is zero or where the tensor is exempt (biases,
-/// BatchNorm), and an exempt tensor has no weight decay:  buffer = momentum · buffer + ratio · (g + weight_decay · w),
-/// w −= lr · buffer.
+/// BatchNorm), and an exempt tensor has no weight decay:
+///   buffer = momentum · buffer + ratio · (g + weight_decay · w),  w −= lr · buffer.
 struct LarsStep {
   double learning_rate, momentum = 0.9, weight_decay = 0, trust = 0.001;
   bool first = false;

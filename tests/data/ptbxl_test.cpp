@@ -381,6 +381,11 @@ TEST_CASE("ptbxl: a broken record is refused by name, or skipped and counted by 
 TEST_CASE("ptbxl: damage to a file, which the WFDB reader finds, is a broken record") {
   sentence_of_broken([](const fs::path& root) { fs::resize_file(root / (record_name(2) + ".dat"), 100); });
   sentence_of_broken([](const fs::path& root) { test::write_file(root / (record_name(2) + ".hea"), ""); });
+  const std::string empty = sentence_of_broken([](const fs::path& root) {
+    replace_in_file(root / (record_name(2) + ".hea"), " 12 100 20\n", " 12 100\n");
+    test::write_file(root / (record_name(2) + ".dat"), "");
+  });
+  CHECK(empty == "R.hea has no samples.");
   const std::string checksum = sentence_of_broken([](const fs::path& root) {
     std::string bytes = test::read_file(root / (record_name(2) + ".dat"));
     bytes[50] ^= 1;

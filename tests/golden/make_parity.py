@@ -204,7 +204,7 @@ def write_json(path, value):
 
 
 def array(tensor):
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return tensor.detach().cpu().numpy().copy()  # a copy: gradients are zeroed in place later
 
 
 def parameters_of(model, prefix):

@@ -19,17 +19,20 @@ namespace {
 
 constexpr double kTolerance = 1e-4;  // relative, float32 against float32
 
-const FileArray& find(const NamedArrays& arrays, const std::string& name) {
+FileArray find(const NamedArrays& arrays, const std::string& name) {
   for (const auto& [key, array] : arrays)
     if (key == name) return array;
   FAIL("no golden value " << name);
-  return arrays.front().second;
+  return {};
 }
 
-const NamedArrays& section(const TensorFile& file, const std::string& name) {
-  const NamedArrays* arrays = file.section(name);
-  REQUIRE_MESSAGE(arrays != nullptr, name);
-  return *arrays;
+/// The arrays whose names start with `name` and a dot, under the rest of their names.
+NamedArrays section(const TensorFile& file, const std::string& name) {
+  NamedArrays arrays;
+  for (const auto& [key, array] : file.sections.at(0).second)
+    if (key.rfind(name + ".", 0) == 0) arrays.emplace_back(key.substr(name.size() + 1), array);
+  REQUIRE_MESSAGE(!arrays.empty(), name);
+  return arrays;
 }
 
 /// Sets every parameter that `arrays` names; buffers keep their initial values.
