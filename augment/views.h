@@ -1,8 +1,9 @@
 // Views of records: raw int16 samples of a data set → physical values → normalised → augmented, in one pass, in the
 // layout that the first convolution reads. Row v·N + n of the result is view v of record n.
 //
-// The simple recipe works on normalised signals, so every strength is in standard deviations of the lead. Everything is drawn per
-// record and per view from Philox streams of (seed, step, record, view): independent of the batch, of threads and of the device.
+// The simple recipe works on normalised signals, so every strength is in standard deviations of the lead. Everything is
+// drawn per record and per view from Philox streams of (seed, step, record, view): independent of the batch, of threads
+// and of the device.
 #pragma once
 
 #include <cstdint>
@@ -40,16 +41,16 @@ struct ViewSource {
 
 /// Each augmentation happens with its probability p.
 struct SimpleRecipe {
-  float gain_p = 0, gain_low = 1, gain_high = 1;          // one factor for all leads
-  float noise_p = 0, noise_std_high = 0;                  // white, N(0, s), s ~ U(0, high) per lead
-  float wander_p = 0, wander_amplitude_high = 0;          // a sine of U(0.05, 0.5) Hz, amplitude U(0, high) per lead
+  float gain_p = 0, gain_low = 1, gain_high = 1;              // U(low, high) per lead
+  float noise_p = 0, noise_std_low = 0, noise_std_high = 0;   // white, N(0, s), s ~ U(low, high) per lead
+  float wander_p = 0, wander_low = 0, wander_high = 0;        // a sine of U(0.1, 0.6) Hz; amplitude and phase per lead
   float mask_p = 0, mask_share_low = 0, mask_share_high = 0;  // one stretch of time set to zero in all leads
 };
 
 struct AugmentKernels {
   /// views [V·N, L, C].
-  kernels::Entry<"augment.views", void(const ViewShape&, const ViewSource&, const SimpleRecipe&, uint64_t seed, uint32_t step,
-                              float* views)>
+  kernels::Entry<"augment.views", void(const ViewShape&, const ViewSource&, const SimpleRecipe&, uint64_t seed,
+                                       uint32_t step, float* views)>
       views;
 };
 

@@ -43,48 +43,64 @@ void load_normalized(const View& view, const ViewSource& source) {
     shift[c] = (source.offset[i] - source.mean[c]) / source.std[c];
   }
   for (int l = 0; l < view.shape.L; ++l)
-    for (int c = 0; c < C; ++c)
-      view.x[l * C + c] = static_cast<float>(samples[l * C + c]) * factor[c] + shift[c];
+    for (int c = 0; c < C; ++c) view.x[l * C + c] = static_cast<float>(samples[l * C + c]) * factor[c] + shift[c];
+}
+
+/// One draw per lead, uniform in [low, high), from draw `first` of the stream on; in the calling thread's scratch
+/// memory.
+const float* draw_per_lead(const RandomStream& stream, uint32_t first, int C, float low, float high, int slot) {
+  float* values = thread_scratch(slot, static_cast<size_t>(C));
+  for (int c = 0; c < C; ++c) values[c] = stream.uniform(first + static_cast<uint32_t>(c), low, high);
+  return values;
 }
 
 void apply_gain(const View& view, const SimpleRecipe& recipe) {
   const RandomStream stream = view.stream(kGain);
   if (stream.uniform(0) >= recipe.gain_p) return;
-  const float gain = stream.uniform(1, recipe.gain_low, recipe.gain_high);
-  for (int i = 0; i < view.shape.L * view.shape.C; ++i) view.x[i] *= gain;
+  const int C = view.shape.C;
+  const float* gain = draw_per_lead(stream, 1, C, recipe.gain_low, recipe.gain_high, 0);
+  for (int l = 0; l < view.shape.L; ++l)
+    for (int c = 0; c < C; ++c) view.x[l * C + c] *= gain[c];
 }
 
 void add_noise(const View& view, const SimpleRecipe& recipe) {
   const RandomStream stream = view.stream(kNoise);
   if (stream.uniform(0) >= recipe.noise_p) return;
   const int C = view.shape.C;
-  float* std = thread_scratch(0, static_cast<size_t>(C));
-  for (int c = 0; c < C; ++c) std[c] = stream.uniform(static_cast<uint32_t>(1 + c), 0, recipe.noise_std_high);
+  const float* std = draw_per_lead(stream, 1, C, recipe.noise_std_low, recipe.noise_std_high, 0);
   const RandomStream values = view.stream(kNoiseValues);
   for (int l = 0; l < view.shape.L; ++l)
     for (int c = 0; c < C; ++c) view.x[l * C + c] += std[c] * values.normal(static_cast<uint32_t>(l * C + c));
 }
 
+/// A sin(ωt + φ) = A cos φ · sin ωt + A sin φ · cos ωt: two functions of time serve all leads.
 void add_wander(const View& view, const SimpleRecipe& recipe, double sampling_rate_hz) {
   const RandomStream stream = view.stream(kWander);
   if (stream.uniform(0) >= recipe.wander_p) return;
   constexpr float kTwoPi = 6.28318530717958648f;
-  const float radians_per_sample = kTwoPi * stream.uniform(1, 0.05f, 0.5f) / static_cast<float>(sampling_rate_hz);
-  const float phase = kTwoPi * stream.uniform(2);
   const int C = view.shape.C;
-  float* amplitude = thread_scratch(0, static_cast<size_t>(C));
-  for (int c = 0; c < C; ++c) amplitude[c] = stream.uniform(static_cast<uint32_t>(3 + c), 0, recipe.wander_amplitude_high);
+  const auto leads = static_cast<uint32_t>(C);
+  const float radians_per_sample = kTwoPi * stream.uniform(1, 0.1f, 0.6f) / static_cast<float>(sampling_rate_hz);
+  const float* amplitude = draw_per_lead(stream, 2, C, recipe.wander_low, recipe.wander_high, 0);
+  const float* phase = draw_per_lead(stream, 2 + leads, C, 0, kTwoPi, 1);
+  float* sine_weight = thread_scratch(2, 2 * static_cast<size_t>(C));
+  float* cosine_weight = sine_weight + C;
+  for (int c = 0; c < C; ++c) {
+    sine_weight[c] = amplitude[c] * std::cos(phase[c]);
+    cosine_weight[c] = amplitude[c] * std::sin(phase[c]);
+  }
   for (int l = 0; l < view.shape.L; ++l) {
-    const float sine = std::sin(radians_per_sample * static_cast<float>(l) + phase);
-    for (int c = 0; c < C; ++c) view.x[l * C + c] += amplitude[c] * sine;
+    const float angle = radians_per_sample * static_cast<float>(l);
+    const float sine = std::sin(angle), cosine = std::cos(angle);
+    for (int c = 0; c < C; ++c) view.x[l * C + c] += sine_weight[c] * sine + cosine_weight[c] * cosine;
   }
 }
 
 void mask_time(const View& view, const SimpleRecipe& recipe) {
   const RandomStream stream = view.stream(kMask);
   if (stream.uniform(0) >= recipe.mask_p) return;
-  const int length =
-      static_cast<int>(stream.uniform(1, recipe.mask_share_low, recipe.mask_share_high) * static_cast<float>(view.shape.L));
+  const int length = static_cast<int>(stream.uniform(1, recipe.mask_share_low, recipe.mask_share_high) *
+                                      static_cast<float>(view.shape.L));
   const int start = static_cast<int>(stream.below(2, static_cast<uint32_t>(view.shape.L - length) + 1));
   std::fill_n(view.x + start * view.shape.C, length * view.shape.C, 0.0f);
 }

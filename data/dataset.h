@@ -10,7 +10,7 @@ namespace systole::data {
 
 struct Dataset {
   std::string name;
-  int length = 0;                  // L, samples per record
+  int length = 0;  // L, samples per record
   double sampling_rate_hz = 0;
   std::vector<std::string> leads;  // I, II, III, AVR, AVL, AVF, V1 … V6 for a standard ECG
 

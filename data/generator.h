@@ -14,7 +14,7 @@ struct GeneratorOptions {
   uint64_t seed = 42;
   bool with_500_hz = false;
   std::function<void(int64_t done, int64_t records)>
-      progress;  // called now and then by the calling thread; may be empty
+      progress{};  // called now and then by the calling thread; may be empty
 };
 
 /// Writes the data set to `out`, complete or not at all: it grows in a folder beside it that is renamed at the end. The

@@ -40,8 +40,8 @@ struct Rotation {
   Vector3 row[3];
 };
 
-/// One draw after another from a stream. A normal draw takes two words of its own: RandomStream::normal(2i) is made of the
-/// words that uniform(2i) and uniform(2i + 1) return, so they must not be drawn as well.
+/// One draw after another from a stream. A normal draw takes two words of its own: RandomStream::normal(2i) is made of
+/// the words that uniform(2i) and uniform(2i + 1) return, so they must not be drawn as well.
 class Draws {
  public:
   explicit Draws(RandomStream stream) : stream_(stream) {}

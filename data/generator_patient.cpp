@@ -108,10 +108,10 @@ struct Liability {
 };
 // Thresholds are set so that the recordings have PTB-XL's prevalences; docs/generator.md has both.
 constexpr Liability kLiabilities[] = {
-    {Superclass::MI, 0.80f, 0.45f},
-    {Superclass::STTC, 0.88f, 0.30f},
+    {Superclass::MI, 0.74f, 0.45f},
+    {Superclass::STTC, 0.74f, 0.30f},
     {Superclass::CD, 0.88f, 0.40f},
-    {Superclass::HYP, 1.28f, 0.35f},
+    {Superclass::HYP, 1.25f, 0.35f},
 };
 
 float severity_of(float liability, float threshold) {
@@ -153,7 +153,7 @@ History make_history(float age, int visits, Draws& draw) {
   }
   history.cardiomyopathy = 30 * std::max(0.0f, 0.4f * burden + draw.normal(0, 0.917f) - 0.75f);
   history.renal =
-      draw.chance(std::clamp(0.17f + 0.04f * burden, 0.02f, 0.4f)) ? 1.0f + std::abs(draw.normal(0, 1)) : 0.0f;
+      draw.chance(std::clamp(0.14f + 0.03f * burden, 0.02f, 0.4f)) ? 1.0f + std::abs(draw.normal(0, 1)) : 0.0f;
   history.fibrillation = draw.chance(std::clamp(0.06f + 0.05f * decades + 0.02f * burden, 0.0f, 0.4f));
   if (visits > 1 && draw.chance(0.2f)) history.infarction_visit = 1 + static_cast<int>(draw.below(visits - 1));
   if (draw.chance(0.08f)) history.ventricular_premature = draw.uniform(0.03f, 0.2f);

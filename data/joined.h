@@ -1,4 +1,4 @@
-// Lists of names for the sentences of errors. (fmt::join over strings warns of an overflow in fmt itself: GCC 12, -O3.)
+// Lists of names for the sentences of errors. (fmt::join warns of an overflow inside fmt 9 with GCC 12 at -O3.)
 #pragma once
 
 #include <string>

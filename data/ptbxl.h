@@ -63,7 +63,7 @@ struct PtbxlOptions {
   std::vector<int> folds;         // which folds to load, empty for all
   bool skip_bad_records = false;  // leave broken records out and count them, instead of throwing at the first
   bool drop_unlabelled = false;   // leave records without any label of the set out
-  std::function<void(size_t done, size_t total)> progress;  // after each record, one call at a time, by any thread
+  std::function<void(size_t done, size_t total)> progress{};  // after each record, one call at a time, by any thread
 };
 
 /// What a load found. The examples are the first few, by their order in the csv.

@@ -1,10 +1,9 @@
 #include "engine/arena.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fmt/format.h>
 #include <new>
 
 namespace systole {
@@ -15,7 +14,9 @@ constexpr size_t kSmallestBlock = size_t{16} << 20;
 
 thread_local Arena* current_arena = nullptr;
 
-size_t round_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t round_up(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 std::shared_ptr<std::byte> allocate_host(size_t bytes) {
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, round_up(bytes)));
@@ -57,13 +58,17 @@ size_t Arena::capacity() const {
   return total;
 }
 
-ArenaScope::ArenaScope(Arena& arena) : arena_(arena), outer_(current_arena) { current_arena = &arena; }
+ArenaScope::ArenaScope(Arena& arena) : arena_(arena), outer_(current_arena) {
+  current_arena = &arena;
+}
 
 ArenaScope::~ArenaScope() {
   current_arena = outer_;
   arena_.rewind();
 }
 
-Arena* ArenaScope::current() { return current_arena; }
+Arena* ArenaScope::current() {
+  return current_arena;
+}
 
 }  // namespace systole

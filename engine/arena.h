@@ -1,6 +1,6 @@
-// The arena of a device: memory whose addresses stay the same from step to step. A step allocates by moving a mark forward
-// and its end moves the mark back, so that no step asks the operating system or the driver for memory once the first has
-// run.
+// The arena of a device: memory whose addresses stay the same from step to step. A step allocates by moving a mark
+// forward and its end moves the mark back, so that no step asks the operating system or the driver for memory once the
+// first has run.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ class Arena {
 
   /// The next `bytes` of the arena, 64-byte aligned. Growing adds a block; nothing that was handed out moves.
   std::shared_ptr<Storage> allocate(size_t bytes);
-  /// Hands everything out anew from the start. Storage that is still in use is a defect of the caller and ends the program.
+  /// Hands everything out anew from the start. Storage that is still in use is a defect of the caller and ends the
+  /// program.
   void rewind();
 
   Device device() const { return device_; }
@@ -38,8 +39,8 @@ class Arena {
   std::shared_ptr<int> live_ = std::make_shared<int>(0);  // its use count tells how many storages are alive
 };
 
-/// While it lives, tensors of the arena's device are allocated from the arena; at its end the arena is rewound. Tensors that are to
-/// outlive it are made before it.
+/// While it lives, tensors of the arena's device are allocated from the arena; at its end the arena is rewound. Tensors
+/// that are to outlive it are made before it.
 class ArenaScope {
  public:
   explicit ArenaScope(Arena& arena);

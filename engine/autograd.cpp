@@ -1,8 +1,7 @@
 #include "engine/autograd.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <unordered_set>
 
 namespace systole {
@@ -68,7 +67,8 @@ const Tensor& gradient_of(const Tensor& leaf) {
 }
 
 void backward(const Tensor& loss) {
-  if (loss.count() != 1) throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
+  if (loss.count() != 1)
+    throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
   if (!loss.node()) throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
   const float one = 1;
   loss.node()->gradient = Tensor::empty(loss.shape(), loss.device());
@@ -84,7 +84,11 @@ void backward(const Tensor& loss) {
   }
 }
 
-NoGradient::NoGradient() : outer_(recording) { recording = false; }
-NoGradient::~NoGradient() { recording = outer_; }
+NoGradient::NoGradient() : outer_(recording) {
+  recording = false;
+}
+NoGradient::~NoGradient() {
+  recording = outer_;
+}
 
 }  // namespace systole

@@ -1,14 +1,14 @@
-// Reverse-mode differentiation. An operation runs forward through its kernel table and records one node: a closure whose captures
-// are exactly the tensors that its backward pass needs, visible where the operation is written.
+// Reverse-mode differentiation. An operation runs forward through its kernel table and records one node: a closure
+// whose captures are exactly the tensors that its backward pass needs, visible where the operation is written.
 //
 //   Tensor y = …;                                       // forward
 //   return record("mean_over_time", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
 //     if (auto dx = gradients.target(0)) kernels.mean_backward(queue, shape, dy.data(), dx.data, dx.mode);
 //   });
 //
-// backward(loss) walks the nodes from the last to the first, without recursion, and frees what each node saved. Gradients
-// of intermediate results are overwritten by their first reader and accumulated into by the others; those of leaves
-// (parameters) always accumulate.
+// backward(loss) walks the nodes from the last to the first, without recursion, and frees what each node saved.
+// Gradients of intermediate results are overwritten by their first reader and accumulated into by the others; those of
+// leaves (parameters) always accumulate.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,9 @@ void require(bool condition, const char* operation, const std::string& expected,
     throw Error(fmt::format("{}: expected {}, found the shape {}", operation, expected, found.shape().text()));
 }
 
-const float* data_or_null(const Tensor& t) { return t ? t.data() : nullptr; }
+const float* data_or_null(const Tensor& t) {
+  return t ? t.data() : nullptr;
+}
 
 PendingAffine pending_of(const Activation& x) {
   return {data_or_null(x.scale), data_or_null(x.shift), x.groups, x.relu};
@@ -37,9 +39,14 @@ void check_bias(const char* operation, const Tensor& w, const Tensor& bias, int6
 Conv1dShape conv_shape(const Tensor& x, const Tensor& w, const Conv1dOptions& o) {
   require(x.shape().rank() == 3, "conv1d", "an input [N, L, C]", x);
   require(w.shape().rank() == 3 && w.dim(1) == x.dim(2), "conv1d", fmt::format("a weight [K, {}, C_out]", x.dim(2)), w);
-  const Conv1dShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)),
-                          static_cast<int>(w.dim(2)), static_cast<int>(w.dim(0)), o.stride,
-                          o.padding,                  o.dilation};
+  const Conv1dShape shape{static_cast<int>(x.dim(0)),
+                          static_cast<int>(x.dim(1)),
+                          static_cast<int>(x.dim(2)),
+                          static_cast<int>(w.dim(2)),
+                          static_cast<int>(w.dim(0)),
+                          o.stride,
+                          o.padding,
+                          o.dilation};
   check(shape);
   return shape;
 }
@@ -49,8 +56,7 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
                    GradientTarget dx, GradientTarget dw, GradientTarget dbias) {
   Queue queue(device);
   const Conv1dKernels& conv = conv1d_kernels(device);
-  if (dw)
-    conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), dw.data, dbias.data, dw.mode);
+  if (dw) conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), dw.data, dbias.data, dw.mode);
   if (dx) conv.input_gradient(queue, shape, dy.data(), w.data(), dx.data, dx.mode);
 }
 
@@ -65,8 +71,7 @@ BatchNormShape norm_shape(const Tensor& x, const BatchNorm& norm, Mode mode) {
   const bool series = x.shape().rank() == 3;
   require(series || x.shape().rank() == 2, "batch_norm", "an input [N, L, C] or [N, C]", x);
   const BatchNormShape shape{mode.training ? mode.groups : 1, static_cast<int>(x.dim(0)),
-                             series ? static_cast<int>(x.dim(1)) : 1,
-                             static_cast<int>(x.dim(x.shape().rank() - 1))};
+                             series ? static_cast<int>(x.dim(1)) : 1, static_cast<int>(x.dim(x.shape().rank() - 1))};
   require(norm.gamma.count() == shape.C, "batch_norm", fmt::format("{} channels", norm.gamma.count()), x);
   if (shape.groups < 1 || shape.N % shape.groups != 0)
     throw Error(fmt::format("batch_norm: {} records cannot be split into {} views", shape.N, shape.groups));
@@ -204,9 +209,9 @@ Tensor add(const Tensor& a, const Tensor& b) {
 
 Tensor concatenate(const Tensor& a, const Tensor& b) {
   const int rank = a.shape().rank();
-  require(rank >= 2 && rank <= 3 && b.shape().rank() == rank && a.dim(0) == b.dim(0) &&
-              (rank == 2 || a.dim(1) == b.dim(1)),
-          "concatenate", "the rows of " + a.shape().text(), b);
+  require(
+      rank >= 2 && rank <= 3 && b.shape().rank() == rank && a.dim(0) == b.dim(0) && (rank == 2 || a.dim(1) == b.dim(1)),
+      "concatenate", "the rows of " + a.shape().text(), b);
   const int C_a = static_cast<int>(a.dim(rank - 1)), C_b = static_cast<int>(b.dim(rank - 1));
   const ConcatenateShape shape{a.count() / C_a, C_a, C_b};
   Queue queue(a.device());
@@ -265,12 +270,14 @@ Tensor mean_over_time(const Activation& x) {
   });
 }
 
-Tensor mean_over_time(const Tensor& x) { return mean_over_time(Activation{.raw = x}); }
+Tensor mean_over_time(const Tensor& x) {
+  return mean_over_time(Activation{.raw = x});
+}
 
 Tensor max_pool(const Tensor& x, int window, int stride, int padding) {
   require(x.shape().rank() == 3, "max_pool", "an input [N, L, C]", x);
-  const MaxPoolShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), window,
-                           stride, padding};
+  const MaxPoolShape shape{
+      static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), window, stride, padding};
   check(shape);
   Queue queue(x.device());
   const Shape output{shape.N, shape.L_out(), shape.C};
@@ -280,8 +287,7 @@ Tensor max_pool(const Tensor& x, int window, int stride, int padding) {
   return record("max_pool", y, {&x}, [shape, index](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
-    pool_kernels(dy.device())
-        .max_backward(backward_queue, shape, dy.data(), index.data<int32_t>(), dx.data, dx.mode);
+    pool_kernels(dy.device()).max_backward(backward_queue, shape, dy.data(), index.data<int32_t>(), dx.data, dx.mode);
   });
 }
 
@@ -318,7 +324,7 @@ Tensor nt_xent(const Tensor& x, float temperature) {
     Queue backward_queue(dloss.device());
     const ContrastiveKernels& kernels = contrastive_kernels(dloss.device());
     const Tensor dz = Tensor::empty(z.shape(), z.device());
-    kernels.nt_xent_backward(backward_queue, shape, z.data(), log_sum.data(), dloss.item(), dz.data(),
+    kernels.nt_xent_backward(backward_queue, shape, z.data(), log_sum.data(), dloss.data(), dz.data(),
                              GradientMode::overwrite);
     const GradientTarget dx = gradients.target(0);
     kernels.l2_normalize_backward(backward_queue, rows, z.data(), norm.data(), dz.data(), dx.data, dx.mode);
@@ -327,7 +333,8 @@ Tensor nt_xent(const Tensor& x, float temperature) {
 
 Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWeights& weights) {
   require(logits.shape().rank() == 2, "bce_with_logits", "logits [N, C]", logits);
-  require(targets.shape() == logits.shape(), "bce_with_logits", "targets of the shape " + logits.shape().text(), targets);
+  require(targets.shape() == logits.shape(), "bce_with_logits", "targets of the shape " + logits.shape().text(),
+          targets);
   const BceShape shape{static_cast<int>(logits.dim(0)), static_cast<int>(logits.dim(1)), weights.gamma};
   for (const Tensor* weight : {&weights.positive, &weights.negative})
     if (*weight) require(weight->count() == shape.C, "bce_with_logits", fmt::format("{} weights", shape.C), *weight);
@@ -341,8 +348,9 @@ Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWei
                   Queue backward_queue(dloss.device());
                   const GradientTarget d = gradients.target(0);
                   classification_kernels(dloss.device())
-                      .bce_backward(backward_queue, shape, logits.data(), targets.data(), data_or_null(weights.positive),
-                                    data_or_null(weights.negative), dloss.item(), d.data, d.mode);
+                      .bce_backward(backward_queue, shape, logits.data(), targets.data(),
+                                    data_or_null(weights.positive), data_or_null(weights.negative), dloss.data(),
+                                    d.data, d.mode);
                 });
 }
 

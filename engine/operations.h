@@ -13,8 +13,8 @@ struct Conv1dOptions {
 
 /// The parts of a BatchNorm layer. In training, running statistics and the counter follow.
 struct BatchNorm {
-  Tensor gamma, beta;                 // [C], leaves
-  Tensor running_mean, running_var;   // [C]
+  Tensor gamma, beta;                // [C], leaves
+  Tensor running_mean, running_var;  // [C]
   int64_t* batches_tracked = nullptr;
   float eps = 1e-5f;
 };
@@ -22,14 +22,14 @@ struct BatchNorm {
 /// How a model runs: with batch statistics, dropout and updates of buffers, or without.
 struct Mode {
   bool training = false;
-  int groups = 1;          // views in the batch, each with BatchNorm statistics of its own when training
-  float momentum = 0.1f;   // weight of a batch in the running statistics; 1/t in batch t makes them plain averages
+  int groups = 1;         // views in the batch, each with BatchNorm statistics of its own when training
+  float momentum = 0.1f;  // weight of a batch in the running statistics; 1/t in batch t makes them plain averages
   static Mode evaluation() { return {}; }
   static Mode train(int groups = 1, float momentum = 0.1f) { return {true, groups, momentum}; }
 };
 
-/// A convolution's raw output with the BatchNorm and ReLU that its reader applies while it loads. Autograd sees the value
-/// after both: the gradient that reaches `raw` is that of relu(raw · scale + shift).
+/// A convolution's raw output with the BatchNorm and ReLU that its reader applies while it loads. Autograd sees the
+/// value after both: the gradient that reaches `raw` is that of relu(raw · scale + shift).
 struct Activation {
   Tensor raw;               // [N, L, C]
   Tensor scale{}, shift{};  // [groups, C]; empty: the value is raw itself
@@ -49,7 +49,8 @@ Tensor add(const Tensor& a, const Tensor& b);
 /// Joins the last dimension.
 Tensor concatenate(const Tensor& a, const Tensor& b);
 
-/// What a dropout draws from. The mask of a record depends on the seed, the step, the layer and the record's place in the batch.
+/// What a dropout draws from. The mask of a record depends on the seed, the step, the layer and the record's place in
+/// the batch.
 struct DropoutStream {
   uint64_t seed;
   uint32_t step, layer;

@@ -1,8 +1,7 @@
 #include "engine/optimizer.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
+#include <fmt/format.h>
 #include <vector>
 
 #include "kernels/optimizer/optimizer.h"
@@ -21,9 +20,7 @@ OptimizerOptions::Kind parse_optimizer(const std::string& name) {
 }
 
 Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options)
-    : store_(store),
-      options_(options),
-      first_moment_(Tensor::zeros(store.values().shape(), store.values().device())) {
+    : store_(store), options_(options), first_moment_(Tensor::zeros(store.values().shape(), store.values().device())) {
   if (options.kind == OptimizerOptions::Kind::adam || options.kind == OptimizerOptions::Kind::adamw)
     second_moment_ = Tensor::zeros(store.values().shape(), store.values().device());
 }
@@ -58,16 +55,16 @@ double Optimizer::step(float learning_rate) {
                   gradient, w, first_moment_.data(), second_moment_.data());
       break;
     case Kind::sgd:
-      kernel.sgd(queue, count, {learning_rate, options_.momentum, options_.weight_decay, steps_ == 1, scale}, gradient, w,
-                 first_moment_.data());
+      kernel.sgd(queue, count, {learning_rate, options_.momentum, options_.weight_decay, steps_ == 1, scale}, gradient,
+                 w, first_moment_.data());
       break;
     case Kind::lars: {
       std::vector<kernels::LarsSegment> segments;
       for (const Parameter& p : store_.parameters())
         segments.push_back({p.offset, p.offset + p.shape.count(), p.shape.rank() == 1});
       kernel.lars(queue, static_cast<int>(segments.size()), segments.data(),
-                  {learning_rate, options_.momentum, options_.weight_decay, options_.trust, steps_ == 1, scale}, gradient,
-                  w, first_moment_.data());
+                  {learning_rate, options_.momentum, options_.weight_decay, options_.trust, steps_ == 1, scale},
+                  gradient, w, first_moment_.data());
       break;
     }
   }

@@ -1,10 +1,9 @@
 #include "engine/parameters.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unordered_map>
 
 #include "kernels/common/philox.h"
@@ -25,7 +24,8 @@ std::vector<int64_t> file_shape(const Parameter& p) {
   return result;
 }
 
-/// Calls visit(index in memory, index in the file) for every element. The file's order of dimensions is the reverse of memory's.
+/// Calls visit(index in memory, index in the file) for every element. The file's order of dimensions is the reverse of
+/// memory's.
 template <class Visit>
 void for_each_element(const Parameter& p, const Visit& visit) {
   if (p.layout == Layout::plain) {
@@ -69,18 +69,24 @@ Initializer Initializer::fan_in(int64_t fan_in) {
 
 const std::string& ParameterStore::name_of(const Entry& entry) const {
   switch (entry.kind) {
-    case Kind::parameter: return parameters_[entry.index].name;
-    case Kind::buffer: return buffer_list_[entry.index].name;
-    case Kind::counter: break;
+    case Kind::parameter:
+      return parameters_[entry.index].name;
+    case Kind::buffer:
+      return buffer_list_[entry.index].name;
+    case Kind::counter:
+      break;
   }
   return counters_[entry.index].name;
 }
 
 std::vector<int64_t> ParameterStore::saved_shape(const Entry& entry) const {
   switch (entry.kind) {
-    case Kind::parameter: return file_shape(parameters_[entry.index]);
-    case Kind::buffer: return dimensions(buffer_list_[entry.index].shape);
-    case Kind::counter: break;
+    case Kind::parameter:
+      return file_shape(parameters_[entry.index]);
+    case Kind::buffer:
+      return dimensions(buffer_list_[entry.index].shape);
+    case Kind::counter:
+      break;
   }
   return {};
 }
@@ -141,7 +147,9 @@ NamedArrays ParameterStore::state(const std::string& prefix) const {
       case Kind::buffer:
         array = FileArray::from_float(buffer_list_[entry.index].value.to_vector(), saved_shape(entry));
         break;
-      case Kind::counter: array = FileArray::from_int64({counters_[entry.index].value}, {}); break;
+      case Kind::counter:
+        array = FileArray::from_int64({counters_[entry.index].value}, {});
+        break;
     }
     arrays.emplace_back(name.substr(prefix.size()), std::move(array));
   }
@@ -171,13 +179,17 @@ void ParameterStore::load_state(const NamedArrays& arrays, const std::string& pr
     const auto it = by_name.find(name_of(entry));
     if (it == by_name.end()) continue;
     switch (entry.kind) {
-      case Kind::parameter: from_file_order(parameters_[entry.index], it->second->to_float()); break;
+      case Kind::parameter:
+        from_file_order(parameters_[entry.index], it->second->to_float());
+        break;
       case Kind::buffer: {
         const std::vector<float> values = it->second->to_float();
         buffer_list_[entry.index].value.copy_from(values.data(), values.size() * sizeof(float));
         break;
       }
-      case Kind::counter: counters_[entry.index].value = static_cast<int64_t>(it->second->to_float().at(0)); break;
+      case Kind::counter:
+        counters_[entry.index].value = static_cast<int64_t>(it->second->to_float().at(0));
+        break;
     }
   }
 }

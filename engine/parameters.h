@@ -1,6 +1,6 @@
 // The parameters and buffers of a model. All values stand in one flat tensor, all gradients in another, all buffers
-// (running statistics) in a third; a parameter is a named view of them. So an optimiser step, a norm or an all-reduce is one
-// call. Names and saved shapes are PyTorch's; the layout in memory is the kernels' (channels last).
+// (running statistics) in a third; a parameter is a named view of them. So an optimiser step, a norm or an all-reduce
+// is one call. Names and saved shapes are PyTorch's; the layout in memory is the kernels' (channels last).
 #pragma once
 
 #include <cstdint>
@@ -64,7 +64,8 @@ class ParameterStore {
   Buffer& add_buffer(const std::string& name, const Shape& shape, float initial);
   Counter& add_counter(const std::string& name);
 
-  /// Makes the flat tensors and sets every initial value. The values of a parameter depend on the seed and on the parameter's position in the store.
+  /// Makes the flat tensors and sets every initial value. The values of a parameter depend on the seed and on the
+  /// parameter's position in the store.
   void allocate(Device device, uint64_t seed);
 
   const Tensor& values() const { return values_; }
@@ -74,10 +75,11 @@ class ParameterStore {
   int64_t parameter_count() const { return parameter_count_; }
   void zero_gradients() { gradients_.fill_zero(); }
 
-  /// Everything whose name starts with `prefix`, under the rest of its name, in PyTorch's shapes and order of declaration.
+  /// Everything whose name starts with `prefix`, under the rest of its name, in PyTorch's shapes and order of
+  /// declaration.
   NamedArrays state(const std::string& prefix = "") const;
-  /// Sets everything whose name starts with `prefix`. Throws Error, before anything is changed, when an array is missing, unknown or has
-  /// another shape; `source` names the file in the sentence.
+  /// Sets everything whose name starts with `prefix`. Throws Error, before anything is changed, when an array is
+  /// missing, unknown or has another shape; `source` names the file in the sentence.
   void load_state(const NamedArrays& arrays, const std::string& prefix, const std::string& source);
 
   /// Values, buffers and counters as one copy, to go back to later.

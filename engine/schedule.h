@@ -22,8 +22,7 @@ struct Schedule {
   double at(int64_t step) const;
 };
 
-/// Throws Error unless the rates are finite and not negative, and 0 ≤ warmup_steps ≤ total_steps with at least one
-/// step.
+/// Throws Error unless the rates are finite and not negative, total_steps ≥ 1 and 0 ≤ warmup_steps ≤ total_steps.
 void check(const Schedule& schedule);
 
 }  // namespace systole

@@ -1,10 +1,9 @@
 #include "engine/tensor.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <cstdlib>
 #include <cstring>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <span>
 
 #include "engine/arena.h"
@@ -26,16 +25,20 @@ std::shared_ptr<Storage> allocate_alone(size_t bytes, Device device) {
 size_t byte_size(DType type) {
   switch (type) {
     case DType::f32:
-    case DType::i32: return 4;
+    case DType::i32:
+      return 4;
     case DType::bf16:
-    case DType::i16: return 2;
-    case DType::u8: return 1;
+    case DType::i16:
+      return 2;
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
 
 Shape::Shape(std::initializer_list<int64_t> dimensions) : rank_(static_cast<int>(dimensions.size())) {
-  if (dimensions.size() > dimension_.size()) throw Error(fmt::format("a shape has at most 4 dimensions, not {}", rank_));
+  if (dimensions.size() > dimension_.size())
+    throw Error(fmt::format("a shape has at most 4 dimensions, not {}", rank_));
   std::copy(dimensions.begin(), dimensions.end(), dimension_.begin());
   for (int64_t d : dimensions)
     if (d < 0) throw Error(fmt::format("a shape cannot have the dimension {}", d));
@@ -94,6 +97,8 @@ void Tensor::copy_from(const void* source, size_t size) const {
   if (size > 0) std::memcpy(bytes_begin(), source, size);
 }
 
-void Tensor::fill_zero() const { std::memset(bytes_begin(), 0, bytes()); }
+void Tensor::fill_zero() const {
+  std::memset(bytes_begin(), 0, bytes());
+}
 
 }  // namespace systole

@@ -20,13 +20,29 @@ const Table& select(Device device, const Table& cpu) {
 
 }  // namespace
 
-const BatchNormKernels& batch_norm_kernels(Device device) { return select(device, cpu::batch_norm); }
-const ClassificationKernels& classification_kernels(Device device) { return select(device, cpu::classification); }
-const ContrastiveKernels& contrastive_kernels(Device device) { return select(device, cpu::contrastive); }
-const Conv1dKernels& conv1d_kernels(Device device) { return select(device, cpu::conv1d); }
-const ElementwiseKernels& elementwise_kernels(Device device) { return select(device, cpu::elementwise); }
-const LinearKernels& linear_kernels(Device device) { return select(device, cpu::linear); }
-const OptimizerKernels& optimizer_kernels(Device device) { return select(device, cpu::optimizer); }
-const PoolKernels& pool_kernels(Device device) { return select(device, cpu::pool); }
+const BatchNormKernels& batch_norm_kernels(Device device) {
+  return select(device, cpu::batch_norm);
+}
+const ClassificationKernels& classification_kernels(Device device) {
+  return select(device, cpu::classification);
+}
+const ContrastiveKernels& contrastive_kernels(Device device) {
+  return select(device, cpu::contrastive);
+}
+const Conv1dKernels& conv1d_kernels(Device device) {
+  return select(device, cpu::conv1d);
+}
+const ElementwiseKernels& elementwise_kernels(Device device) {
+  return select(device, cpu::elementwise);
+}
+const LinearKernels& linear_kernels(Device device) {
+  return select(device, cpu::linear);
+}
+const OptimizerKernels& optimizer_kernels(Device device) {
+  return select(device, cpu::optimizer);
+}
+const PoolKernels& pool_kernels(Device device) {
+  return select(device, cpu::pool);
+}
 
 }  // namespace systole::kernels

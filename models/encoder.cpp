@@ -21,7 +21,8 @@ double multiply_adds(const EncoderOptions& options, int length) {
 ECGEncoder1DCNN::ECGEncoder1DCNN(ParameterStore& store, const std::string& prefix, const EncoderOptions& options)
     : options_(options) {
   if (options.leads < 1 || options.width < 1)
-    throw Error(fmt::format("{}: leads and width must be positive, not {} and {}", kName, options.leads, options.width));
+    throw Error(
+        fmt::format("{}: leads and width must be positive, not {} and {}", kName, options.leads, options.width));
   int i = 0;
   for (const EncoderLayer& layer : encoder_layers(options)) {
     const std::string conv = fmt::format("{}features.{}.block.0.", prefix, i);

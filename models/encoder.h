@@ -1,5 +1,5 @@
-// ECGEncoder1DCNN, the encoder of SSRL-ECG: six blocks of Conv1d (no bias, padding K/2), BatchNorm1d and ReLU. The latent is
-// the mean over time of the last block, 4·width numbers. 538,624 parameters at width 64 and 12 leads.
+// ECGEncoder1DCNN, the encoder of SSRL-ECG: six blocks of Conv1d (no bias, padding K/2), BatchNorm1d and ReLU. The
+// latent is the mean over time of the last block, 4·width numbers. 538,624 parameters at width 64 and 12 leads.
 //
 //   block   channels            K   stride   L at 1000
 //     0     leads  → width     11      2        500

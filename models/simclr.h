@@ -1,5 +1,5 @@
-// SimCLR (Chen et al. 2020): an encoder, a projector of two Linear layers with a ReLU between, and NT-Xent on the two views of
-// each record. The source trains with BatchNorm statistics per view; so do we, in one batch with two groups.
+// SimCLR (Chen et al. 2020): an encoder, a projector of two Linear layers with a ReLU between, and NT-Xent on the two
+// views of each record. The source trains with BatchNorm statistics per view; so do we, in one batch with two groups.
 #pragma once
 
 #include "models/encoder.h"

@@ -1,13 +1,13 @@
-// What the tests share: seeded random inputs, comparisons that name the worst element, temporary folders, real test data.
+// What the tests share: seeded random inputs, comparisons that name the worst element, temporary folders, real test
+// data.
 #pragma once
-
-#include <doctest/doctest.h>
-#include <fmt/format.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <doctest/doctest.h>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -31,7 +31,9 @@ inline std::vector<float> random_normal(size_t count, uint32_t which, float scal
   return values;
 }
 
-inline std::vector<double> to_double(const std::vector<float>& values) { return {values.begin(), values.end()}; }
+inline std::vector<double> to_double(const std::vector<float>& values) {
+  return {values.begin(), values.end()};
+}
 
 /// Largest |a − b|. A NaN on one side counts as infinite.
 template <class A, class B>
@@ -52,16 +54,16 @@ double max_magnitude(const std::vector<T>& values) {
   return largest;
 }
 
-/// The rule for float kernels: against a reference in double, at most twice the error that a plain float implementation makes
-/// (and never asked to be better than four roundings of the largest value).
+/// The rule for float kernels: against a reference in double, at most twice the error that a plain float implementation
+/// makes (and never asked to be better than four roundings of the largest value).
 template <class Plain>
 void check_as_good_as_plain(const std::vector<float>& kernel, const std::vector<Plain>& plain_float,
                             const std::vector<double>& exact, const std::string& what) {
   const double floor = 4 * 0x1p-24 * max_magnitude(exact);
   const double allowed = std::max(2 * max_error(plain_float, exact), floor);
   const double error = max_error(kernel, exact);
-  CHECK_MESSAGE(error <= allowed, fmt::format("{}: error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}", what, error,
-                                              allowed, seed()));
+  CHECK_MESSAGE(error <= allowed,
+                fmt::format("{}: error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}", what, error, allowed, seed()));
 }
 
 /// Central differences of the scalar function f at x, in double.
@@ -85,8 +87,9 @@ template <class A, class B>
 void check_close(const std::vector<A>& a, const std::vector<B>& b, double tolerance, const std::string& what) {
   const double scale = std::max(max_magnitude(b), 1e-30);
   const double error = max_error(a, b);
-  CHECK_MESSAGE(error <= tolerance * scale, fmt::format("{}: relative error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}",
-                                                        what, error / scale, tolerance, seed()));
+  CHECK_MESSAGE(error <= tolerance * scale,
+                fmt::format("{}: relative error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}", what, error / scale,
+                            tolerance, seed()));
 }
 
 /// A folder that is removed with its content at the end of the test.
@@ -123,8 +126,8 @@ inline std::string read_file(const std::filesystem::path& path) {
   return content.str();
 }
 
-/// A folder of real ECGs below SYSTOLE_TEST_DATA (default ../shared/data beside the source); empty, after saying so, when it is not
-/// there: the test then returns.
+/// A folder of real ECGs below SYSTOLE_TEST_DATA (default ../shared/data beside the source); empty, after saying so,
+/// when it is not there: the test then returns.
 inline std::filesystem::path real_data(const std::string& folder) {
   const char* root = std::getenv("SYSTOLE_TEST_DATA");
   const std::filesystem::path path =

@@ -1,9 +1,8 @@
 #include "tools/classifier_training.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "data/label_fraction.h"
 #include "kernels/common/parallel.h"
@@ -71,9 +70,10 @@ BceWeights make_weights(const std::string& loss, const data::Dataset& dataset, c
   return {balanced, balanced, 0.0f};
 }
 
-/// Sets BatchNorm's running statistics of an untrained encoder to the averages over the training records: with their initial values
-/// a frozen random encoder would not normalise at all, which is no fair baseline.
-void calibrate(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena) {
+/// Sets BatchNorm's running statistics of an untrained encoder to the averages over the training records: with their
+/// initial values a frozen random encoder would not normalise at all, which is no fair baseline.
+void calibrate(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
+               Arena& arena) {
   const NoGradient no_gradient;
   int batch = 0;
   for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
@@ -99,8 +99,8 @@ Features compute_features(models::ECGEncoder1DCNN& encoder, const Batches& batch
   return features;
 }
 
-/// Mean and standard deviation of each feature over the training records. A head that is trained on features of such different
-/// scales as a frozen encoder gives would converge slowly; the affine is folded into its weights afterwards.
+/// Mean and standard deviation of each feature over the training records. A head that is trained on features of such
+/// different scales as a frozen encoder gives would converge slowly; the affine is folded into its weights afterwards.
 struct Standardization {
   std::vector<float> mean, std;
 
@@ -221,8 +221,8 @@ class ClassifierTraining {
     return Tensor::from(values, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(f.size)}, device_);
   }
 
-  /// The loop over epochs and batches. `logits` runs the model on records, `validate` predicts the validation fold, `keep` copies the
-  /// weights of the best epoch so far.
+  /// The loop over epochs and batches. `logits` runs the model on records, `validate` predicts the validation fold,
+  /// `keep` copies the weights of the best epoch so far.
   template <class Logits, class Validate, class Keep>
   void epochs(ParameterStore& trained, Optimizer& optimizer, const std::vector<size_t>& training, const Logits& logits,
               const Validate& validate, const Keep& keep, RunLog& log) {
@@ -271,7 +271,8 @@ class ClassifierTraining {
                                              validation.macro_f1));
     }
     progress.finish();
-    fmt::print(stderr, "best epoch {} of {}: macro F1 {:.4f} on fold {}\n", best_epoch_, t.epochs, best_f1, kValidationFold);
+    fmt::print(stderr, "best epoch {} of {}: macro F1 {:.4f} on fold {}\n", best_epoch_, t.epochs, best_f1,
+               kValidationFold);
   }
 
   const ClassifierOptions& options_;
@@ -317,12 +318,15 @@ void add_classifier_options(CLI::App& command, ClassifierOptions& o) {
   add_data_options(command, o.data);
   command.add_option("--out", o.out, "Classifier file to write: .pt or .safetensors")->required();
   add_training_options(command, o.training);
-  command.add_option("--label-fraction", o.label_fraction, "Share of the labelled patients of folds 1-8 to train on, above 0 to 1")
+  command
+      .add_option("--label-fraction", o.label_fraction,
+                  "Share of the labelled patients of folds 1-8 to train on, above 0 to 1")
       ->capture_default_str();
   command.add_option("--loss", o.loss, "bce, focal (alpha 0.25, gamma 2), weighted or class_balanced (beta 0.9999)")
       ->check(CLI::IsMember({"bce", "focal", "weighted", "class_balanced"}))
       ->capture_default_str();
-  command.add_option("--balance-strategy", o.balance_strategy, "Order of the records: standard, stratified or oversample")
+  command
+      .add_option("--balance-strategy", o.balance_strategy, "Order of the records: standard, stratified or oversample")
       ->check(CLI::IsMember({"standard", "stratified", "oversample"}))
       ->capture_default_str();
   add_common_options(command, o.common);
@@ -365,10 +369,10 @@ void train_classifier(const ClassifierOptions& o) {
     throw Error(fmt::format("{}: the encoder reads {} leads; the records of {} have {}", o.ssl_checkpoint.string(),
                             encoder_options.leads, dataset.name, dataset.lead_count()));
   const int trained_length = encoder ? encoder->description.signal_length : 0;
-  const int length = view_length(
-      dataset, o.training.signal_length == 0 && trained_length > 0 && trained_length <= dataset.length
-                   ? trained_length
-                   : o.training.signal_length);
+  const int length =
+      view_length(dataset, o.training.signal_length == 0 && trained_length > 0 && trained_length <= dataset.length
+                               ? trained_length
+                               : o.training.signal_length);
   const Batches batches(dataset, normalization, length, device);
   ClassifierTraining run(o, dataset, batches, encoder_options, device);
   if (encoder) run.load_encoder(*encoder);

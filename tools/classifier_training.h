@@ -23,9 +23,9 @@ struct ClassifierOptions {
   DataOptions data;
   TrainingOptions training;
   double label_fraction = 1;
-  std::string loss = "focal";                // bce, focal, weighted or class_balanced
+  std::string loss = "focal";                   // bce, focal, weighted or class_balanced
   std::string balance_strategy = "oversample";  // standard, stratified or oversample
-  std::filesystem::path ssl_checkpoint;      // finetune; empty: a random encoder
+  std::filesystem::path ssl_checkpoint;         // finetune; empty: a random encoder
   bool freeze_encoder = false;
   int width = 64;  // of an encoder that no checkpoint gives
   std::filesystem::path out;
@@ -34,7 +34,8 @@ struct ClassifierOptions {
 /// Adds what both commands have in common.
 void add_classifier_options(CLI::App& command, ClassifierOptions& options);
 
-/// Trains on a fraction of the labels of folds 1–8, keeps a copy of the weights with the best macro F1 on fold 9, and writes it.
+/// Trains on a fraction of the labels of folds 1–8, keeps a copy of the weights with the best macro F1 on fold 9, and
+/// writes it.
 void train_classifier(const ClassifierOptions& options);
 
 /// The probabilities of the records, in evaluation mode.

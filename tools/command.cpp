@@ -1,8 +1,7 @@
 #include "tools/command.h"
 
-#include <fmt/format.h>
-
 #include <cstdio>
+#include <fmt/format.h>
 
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"

@@ -1,9 +1,8 @@
 #include "tools/ecg_data.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <algorithm>
 #include <memory>
 
 #include "data/ptbxl.h"
@@ -17,7 +16,8 @@ void add_signal_options(CLI::App& command, DataOptions& options) {
   command.add_option("--sampling-rate", options.sampling_rate_hz, "Which recordings, in Hz: 100 or 500")
       ->check(CLI::IsMember({100, 500}))
       ->capture_default_str();
-  command.add_flag("--skip-bad-records", options.skip_bad_records, "Leave damaged records out and count them, instead of stopping");
+  command.add_flag("--skip-bad-records", options.skip_bad_records,
+                   "Leave damaged records out and count them, instead of stopping");
 }
 
 void add_data_options(CLI::App& command, DataOptions& options) {
@@ -55,22 +55,25 @@ std::vector<size_t> records_of_folds(const data::Dataset& dataset, const std::ve
   for (size_t r = 0; r < dataset.records(); ++r)
     if (std::find(folds.begin(), folds.end(), dataset.fold[r]) != folds.end()) records.push_back(r);
   if (records.empty())
-    throw Error(fmt::format("{}: no record belongs to fold {}; a run needs folds 1-8 to train, 9 to validate, 10 to test",
-                            dataset.name, fmt::join(folds, ", ")));
+    throw Error(
+        fmt::format("{}: no record belongs to fold {}; a run needs folds 1-8 to train, 9 to validate, 10 to test",
+                    dataset.name, fmt::join(folds, ", ")));
   return records;
 }
 
 int view_length(const data::Dataset& dataset, int signal_length) {
   if (signal_length == 0) return dataset.length;
   require_option(signal_length > 0 && signal_length <= dataset.length, "--signal-length",
-                 fmt::format("between 1 and the {} samples of a record", dataset.length), std::to_string(signal_length));
+                 fmt::format("between 1 and the {} samples of a record", dataset.length),
+                 std::to_string(signal_length));
   return signal_length;
 }
 
 Batches::Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device)
     : dataset_(dataset), normalization_(normalization), length_(length), device_(device) {
   if (length > dataset.length)
-    throw Error(fmt::format("{}: records have {} samples; views of {} were asked for", dataset.name, dataset.length, length));
+    throw Error(
+        fmt::format("{}: records have {} samples; views of {} were asked for", dataset.name, dataset.length, length));
 }
 
 Tensor Batches::views(std::span<const size_t> records, const Views& how) const {

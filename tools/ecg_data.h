@@ -1,4 +1,5 @@
-// A data set as the commands use it: loaded with a progress bar and a sentence about what is missing, cut into batches of views.
+// A data set as the commands use it: loaded with a progress bar and a sentence about what is missing, cut into batches
+// of views.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -40,7 +41,8 @@ inline constexpr int kTestFold = 10;
 /// Cuts batches out of a data set: normalised views and targets.
 class Batches {
  public:
-  /// Views have `length` samples. Throws Error when records are shorter, or when the normalisation is of other leads, rate or unit.
+  /// Views have `length` samples. Throws Error when records are shorter, or when the normalisation is of other leads,
+  /// rate or unit.
   Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device);
 
   struct Views {
@@ -65,7 +67,8 @@ class Batches {
   Device device_;
 };
 
-/// The length of views for a --signal-length option: 0 stands for whole records. Throws UsageError when records are shorter.
+/// The length of views for a --signal-length option: 0 stands for whole records. Throws UsageError when records are
+/// shorter.
 int view_length(const data::Dataset& dataset, int signal_length);
 
 }  // namespace systole::tools

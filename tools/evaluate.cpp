@@ -1,7 +1,6 @@
 // systole evaluate: a classifier on the test fold, with bootstrap intervals over patients.
 
 #include <fmt/format.h>
-
 #include <memory>
 
 #include "engine/checkpoint/atomic_file.h"
@@ -42,9 +41,10 @@ void evaluate(EvaluateOptions o) {
   const std::vector<size_t> records = records_of_folds(dataset, o.folds);
   check_classes(o, file, dataset);
   if (!file.description.normalization)
-    throw Error(fmt::format("{}: says nothing about the preprocessing of its signals; only files that finetune or supervised wrote "
-                            "can be evaluated",
-                            o.checkpoint.string()));
+    throw Error(fmt::format(
+        "{}: says nothing about the preprocessing of its signals; only files that finetune or supervised wrote "
+        "can be evaluated",
+        o.checkpoint.string()));
   check_matches(*file.description.normalization, dataset);
   const Batches batches(dataset, *file.description.normalization, view_length(dataset, file.description.signal_length),
                         device);
@@ -53,16 +53,17 @@ void evaluate(EvaluateOptions o) {
   models::Classifier classifier(store, file.options, file.classes);
   store.allocate(device, 0);
   store.load_state(file.arrays, "", o.checkpoint.string());
-  const models::Evaluation evaluation =
-      models::evaluate(predict(classifier, batches, records, device), {.replicates = o.bootstrap, .seed = o.common.seed});
+  const models::Evaluation evaluation = models::evaluate(predict(classifier, batches, records, device),
+                                                         {.replicates = o.bootstrap, .seed = o.common.seed});
   fmt::print("{}", models::to_table(evaluation));
   if (o.json.empty()) return;
-  nlohmann::ordered_json report{{"checkpoint", o.checkpoint.string()},
-                                {"data", dataset.name},
-                                {"label_set", o.data.labels},
-                                {"folds", o.folds},
-                                {"records", records.size()},
-                                {"bootstrap", {{"replicates", o.bootstrap}, {"over", "patients"}, {"seed", o.common.seed}}}};
+  nlohmann::ordered_json report{
+      {"checkpoint", o.checkpoint.string()},
+      {"data", dataset.name},
+      {"label_set", o.data.labels},
+      {"folds", o.folds},
+      {"records", records.size()},
+      {"bootstrap", {{"replicates", o.bootstrap}, {"over", "patients"}, {"seed", o.common.seed}}}};
   report["metrics"] = models::to_json(evaluation);
   write_file_atomically(o.json, report.dump(2) + "\n");
 }
@@ -72,11 +73,15 @@ void evaluate(EvaluateOptions o) {
 void add_evaluate(CLI::App& app) {
   auto options = std::make_shared<EvaluateOptions>();
   EvaluateOptions& o = *options;
-  CLI::App& command = *app.add_subcommand("evaluate", "AUROC, F1, sensitivity and specificity of a classifier (fold 10)");
+  CLI::App& command =
+      *app.add_subcommand("evaluate", "AUROC, F1, sensitivity and specificity of a classifier (fold 10)");
   add_data_options(command, o.data);
   command.add_option("--checkpoint", o.checkpoint, "Classifier file of finetune or supervised")->required();
   command.add_option("--json", o.json, "Also write the result to this file");
-  command.add_option("--folds", o.folds, "Folds to evaluate on")->delimiter(',')->check(CLI::Range(1, 10))->capture_default_str();
+  command.add_option("--folds", o.folds, "Folds to evaluate on")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 10))
+      ->capture_default_str();
   command.add_option("--bootstrap", o.bootstrap, "Replicates of the 95 % interval")->capture_default_str();
   add_common_options(command, o.common);
   command.callback([options] { evaluate(*options); });

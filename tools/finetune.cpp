@@ -14,9 +14,10 @@ void add_finetune(CLI::App& app) {
   o.label_fraction = 0.1;
   CLI::App& command = *app.add_subcommand(
       "finetune", "Train a classifier on a pre-trained encoder with a share of the labels (folds 1-8, selected on 9)");
-  command.add_option("--ssl-checkpoint", o.ssl_checkpoint,
-                     "Encoder file of pretrain; without it the encoder starts at random (with --freeze-encoder: the frozen random "
-                     "baseline, its BatchNorm statistics taken from the training records)");
+  command.add_option(
+      "--ssl-checkpoint", o.ssl_checkpoint,
+      "Encoder file of pretrain; without it the encoder starts at random (with --freeze-encoder: the frozen random "
+      "baseline, its BatchNorm statistics taken from the training records)");
   command.add_flag("--freeze-encoder", o.freeze_encoder, "Train the head only; the encoder runs in evaluation mode");
   add_classifier_options(command, o);
   command.callback([options] { train_classifier(*options); });

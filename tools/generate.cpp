@@ -1,7 +1,6 @@
 // systole generate: a synthetic data set in PTB-XL's layout.
 
 #include <fmt/format.h>
-
 #include <memory>
 
 #include "data/generator.h"
@@ -39,7 +38,8 @@ void add_generate(CLI::App& app) {
   GenerateOptions& o = *options;
   CLI::App& command = *app.add_subcommand("generate", "Write a synthetic data set in PTB-XL's layout");
   command.add_option("--out", o.generator.out, "Folder to create")->required();
-  command.add_option("--patients", o.generator.patients, "Number of patients; each has 1 to 4 records")->capture_default_str();
+  command.add_option("--patients", o.generator.patients, "Number of patients; each has 1 to 4 records")
+      ->capture_default_str();
   command.add_flag("--with-500-hz", o.generator.with_500_hz, "Also write the recordings at 500 Hz");
   add_common_options(command, o.common);
   command.callback([options] { generate(*options); });

@@ -15,7 +15,7 @@ void print_devices() {
   fmt::print("devices\n");
   for (Device device : kAllDevices)
     fmt::print("  {:<6} {}\n", name(device),
-               !is_available(device)     ? "not part of this build"
+               !is_available(device)   ? "not part of this build"
                : device == Device::cpu ? fmt::format("{} threads", threads())
                                        : "available");
 }
@@ -39,7 +39,8 @@ void info() {
   print_encoders();
   fmt::print("methods\n  simclr   NT-Xent on two views of each record\n");
   fmt::print(
-      "classification losses\n  bce, focal (alpha 0.25, gamma 2), weighted (negatives / positives), class_balanced (beta 0.9999)\n");
+      "classification losses\n  bce, focal (alpha 0.25, gamma 2), weighted (negatives / positives), class_balanced "
+      "(beta 0.9999)\n");
   fmt::print("optimisers\n  adam, adamw, sgd, lars\n");
   fmt::print("augmentation recipes\n");
   for (const augment::NamedRecipe& r : augment::recipes()) fmt::print("  {:<8} {}\n", r.name, r.description);

@@ -21,13 +21,14 @@ models::EncoderOptions encoder_options(const NamedArrays& arrays, const std::str
   const std::string name = prefix + "features.0.block.0.weight";
   const FileArray* weight = find(arrays, name);
   if (!weight || weight->shape.size() != 3)
-    throw Error(fmt::format("{}: holds no {}: '{}' [width, leads, 11] is missing", path,
-                            models::ECGEncoder1DCNN::kName, name));
+    throw Error(
+        fmt::format("{}: holds no {}: '{}' [width, leads, 11] is missing", path, models::ECGEncoder1DCNN::kName, name));
   return {.leads = static_cast<int>(weight->shape[1]), .width = static_cast<int>(weight->shape[0])};
 }
 
 std::string to_text(const Description& d) {
-  json text{{"format", 1}, {"encoder", models::ECGEncoder1DCNN::kName}, {"signal_length", d.signal_length}, {"run", d.run}};
+  json text{
+      {"format", 1}, {"encoder", models::ECGEncoder1DCNN::kName}, {"signal_length", d.signal_length}, {"run", d.run}};
   if (d.normalization) text["normalization"] = json::parse(data::to_json(*d.normalization));
   if (!d.classes.empty()) {
     text["classes"] = d.classes;
@@ -45,7 +46,8 @@ Description parse_description(const std::string& text, const std::string& path) 
     d.run = parsed.value("run", json::object());
     d.label_set = parsed.value("label_set", "");
     d.classes = parsed.value("classes", std::vector<std::string>{});
-    if (parsed.contains("normalization")) d.normalization = data::normalization_from_json(parsed["normalization"].dump(), path);
+    if (parsed.contains("normalization"))
+      d.normalization = data::normalization_from_json(parsed["normalization"].dump(), path);
   } catch (const json::exception& error) {
     throw Error(fmt::format("{}: its description is not valid: {}", path, error.what()));
   }
@@ -80,7 +82,8 @@ ClassifierFile read_classifier(const std::filesystem::path& path) {
   const TensorFile file = read_tensor_file(path);
   const NamedArrays* model = file.section("model");
   if (!model)
-    throw Error(fmt::format("{}: holds no classifier: expected the key 'model', as finetune and supervised write it", path.string()));
+    throw Error(fmt::format("{}: holds no classifier: expected the key 'model', as finetune and supervised write it",
+                            path.string()));
   const FileArray* head = find(*model, "head.weight");
   if (!head || head->shape.size() != 2)
     throw Error(fmt::format("{}: holds no classifier: 'head.weight' [classes, features] is missing", path.string()));

@@ -1,5 +1,5 @@
-// Model files: an encoder (section "encoder") or a classifier (section "model"), with a description beside the tensors that says
-// how signals must be prepared: leads, sampling rate, normalisation, length, classes.
+// Model files: an encoder (section "encoder") or a classifier (section "model"), with a description beside the tensors
+// that says how signals must be prepared: leads, sampling rate, normalisation, length, classes.
 #pragma once
 
 #include <filesystem>

@@ -1,7 +1,6 @@
 // systole pretrain: SimCLR on the records of folds 1–8, without their labels.
 
 #include <fmt/format.h>
-
 #include <memory>
 #include <numeric>
 
@@ -52,7 +51,8 @@ nlohmann::json to_json(const PretrainOptions& o) {
 
 void check(const PretrainOptions& o) {
   check(o.training);
-  require_option(o.temperature > 0 && std::isfinite(o.temperature), "--temperature", "positive", fmt::to_string(o.temperature));
+  require_option(o.temperature > 0 && std::isfinite(o.temperature), "--temperature", "positive",
+                 fmt::to_string(o.temperature));
   require_option(o.projection_dim >= 1, "--projection-dim", "at least 1", std::to_string(o.projection_dim));
   require_option(o.projection_hidden >= 1, "--projection-hidden", "at least 1", std::to_string(o.projection_hidden));
   require_option(o.width >= 1, "--width", "at least 1", std::to_string(o.width));
@@ -60,7 +60,8 @@ void check(const PretrainOptions& o) {
   if (!o.save_init.empty()) check_writable(o.save_init);
 }
 
-/// The steps of one run. One batch is the unit of work; everything random follows from the seed, the step and the record.
+/// The steps of one run. One batch is the unit of work; everything random follows from the seed, the step and the
+/// record.
 class Pretraining {
  public:
   Pretraining(const PretrainOptions& options, const data::Dataset& dataset, const data::Normalization& normalization,
@@ -89,8 +90,8 @@ class Pretraining {
     Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG");
     int64_t done = 0;
     for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
-      const std::vector<size_t> order = data::epoch_order(
-          batches_.dataset(), {records.begin(), records.end()}, strategy, options_.common.seed, static_cast<uint32_t>(epoch));
+      const std::vector<size_t> order = data::epoch_order(batches_.dataset(), {records.begin(), records.end()},
+                                                          strategy, options_.common.seed, static_cast<uint32_t>(epoch));
       double loss_sum = 0;
       for (int64_t i = 0; i < steps_per_epoch; ++i) {
         const size_t begin = static_cast<size_t>(i) * batch;
@@ -182,17 +183,21 @@ void add_pretrain(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("pretrain", "Train an encoder on unlabelled ECGs (folds 1-8)");
   add_signal_options(command, o.data);
   command.add_option("--out", o.out, "Encoder file to write: .pt or .safetensors")->required();
-  command.add_option("--method", o.method, "Objective: simclr")->check(CLI::IsMember({"simclr"}))->capture_default_str();
+  command.add_option("--method", o.method, "Objective: simclr")
+      ->check(CLI::IsMember({"simclr"}))
+      ->capture_default_str();
   add_training_options(command, o.training);
   command.add_option("--temperature", o.temperature, "Temperature of NT-Xent")->capture_default_str();
   command.add_option("--projection-dim", o.projection_dim, "Size of the projections")->capture_default_str();
-  command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")->capture_default_str();
+  command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")
+      ->capture_default_str();
   command.add_option("--width", o.width, "Channels of the encoder's first block")->capture_default_str();
   command.add_option("--augment", o.augment, "Augmentation recipe: simple or none")->capture_default_str();
   command.add_option("--shuffle", o.shuffle, "Order of the records: standard (new in every epoch) or none")
       ->check(CLI::IsMember({"standard", "none"}))
       ->capture_default_str();
-  command.add_option("--save-init", o.save_init, "Also write the initial weights of encoder and projector to this file");
+  command.add_option("--save-init", o.save_init,
+                     "Also write the initial weights of encoder and projector to this file");
   add_common_options(command, o.common);
   command.callback([options] { pretrain(*options); });
 }

@@ -1,10 +1,9 @@
 #include "tools/progress.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
+#include <fmt/format.h>
+#include <unistd.h>
 
 namespace systole::tools {
 namespace {
@@ -17,7 +16,8 @@ constexpr int kBarWidth = 24;
 
 std::string clock_text(double seconds) {
   const auto s = static_cast<int64_t>(std::max(seconds, 0.0) + 0.5);
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+                   : fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
 Progress::Progress(std::string what, int64_t total, std::string unit)
@@ -28,14 +28,19 @@ Progress::Progress(std::string what, int64_t total, std::string unit)
       start_(Clock::now()),
       last_(start_) {}
 
-Progress::~Progress() { finish(); }
+Progress::~Progress() {
+  finish();
+}
 
-double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+double Progress::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - start_).count();
+}
 
 std::string Progress::line(int64_t done, const std::string& note) const {
   const double elapsed = seconds();
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
-  const std::string left = done > 0 ? clock_text(elapsed * static_cast<double>(total_ - done) / static_cast<double>(done)) : "-";
+  const std::string left =
+      done > 0 ? clock_text(elapsed * static_cast<double>(total_ - done) / static_cast<double>(done)) : "-";
   return fmt::format("{}/{} {} {:.0f}/s left {}{}{}", done, total_, unit_, rate, left, note.empty() ? "" : "  ", note);
 }
 

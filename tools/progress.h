@@ -1,4 +1,5 @@
-// Progress of a long job on standard error: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+// Progress of a long job on standard error: a bar with rate and time left on a terminal, a plain line now and then
+// elsewhere.
 #pragma once
 
 #include <chrono>

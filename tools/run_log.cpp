@@ -1,9 +1,8 @@
 #include "tools/run_log.h"
 
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fmt/format.h>
 
 #include "kernels/common/error.h"
 

@@ -1,8 +1,7 @@
 #include "tools/training.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
+#include <fmt/format.h>
 
 #include "tools/command.h"
 
@@ -14,19 +13,22 @@ void add_training_options(CLI::App& command, TrainingOptions& o) {
   command.add_option("--lr", o.learning_rate, "Learning rate")->capture_default_str();
   command.add_option("--optimizer", o.optimizer, "adam, adamw, sgd (momentum 0.9) or lars")->capture_default_str();
   command.add_option("--weight-decay", o.weight_decay, "Weight decay")->capture_default_str();
-  command.add_option("--clip-norm", o.clip_norm, "Largest L2 norm of the gradient; 0 for no clipping")->capture_default_str();
+  command.add_option("--clip-norm", o.clip_norm, "Largest L2 norm of the gradient; 0 for no clipping")
+      ->capture_default_str();
   command.add_option("--schedule", o.schedule, "Learning rate over the run: constant or cosine (to 0)")
       ->check(CLI::IsMember({"constant", "cosine"}))
       ->capture_default_str();
   command.add_option("--warmup-epochs", o.warmup_epochs, "Epochs of linear warm-up before that")->capture_default_str();
-  command.add_option("--signal-length", o.signal_length, "Samples per view; 0 for whole records")->capture_default_str();
+  command.add_option("--signal-length", o.signal_length, "Samples per view; 0 for whole records")
+      ->capture_default_str();
   command.add_option("--log-every", o.log_every, "Steps between two lines of the metrics file")->capture_default_str();
 }
 
 void check(const TrainingOptions& o) {
   require_option(o.epochs >= 1, "--epochs", "at least 1", std::to_string(o.epochs));
   require_option(o.batch_size >= 2, "--batch-size", "at least 2", std::to_string(o.batch_size));
-  require_option(o.learning_rate > 0 && std::isfinite(o.learning_rate), "--lr", "positive", fmt::to_string(o.learning_rate));
+  require_option(o.learning_rate > 0 && std::isfinite(o.learning_rate), "--lr", "positive",
+                 fmt::to_string(o.learning_rate));
   require_option(o.weight_decay >= 0, "--weight-decay", "0 or more", fmt::to_string(o.weight_decay));
   require_option(o.clip_norm >= 0, "--clip-norm", "0 or more", fmt::to_string(o.clip_norm));
   require_option(o.warmup_epochs >= 0 && o.warmup_epochs <= o.epochs, "--warmup-epochs",

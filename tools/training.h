@@ -20,7 +20,8 @@ struct TrainingOptions {
   int log_every = 10;
 };
 
-/// Adds --epochs, --batch-size, --lr, --optimizer, --weight-decay, --clip-norm, --schedule, --warmup-epochs, --signal-length and --log-every.
+/// Adds --epochs, --batch-size, --lr, --optimizer, --weight-decay, --clip-norm, --schedule, --warmup-epochs,
+/// --signal-length and --log-every.
 void add_training_options(CLI::App& command, TrainingOptions& options);
 /// Throws UsageError for a value out of range.
 void check(const TrainingOptions& options);

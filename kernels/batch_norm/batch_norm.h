@@ -1,7 +1,7 @@
 // Batch normalisation over records and time (Ioffe and Szegedy 2015), per channel and per group:
 //   y = x · scale + shift,  scale = γ / sqrt(var + eps),  shift = β − mean · scale
-// A group is a run of consecutive records with statistics of their own: the records of one view. In training mean and var
-// (biased) are those of the group; in evaluation they are the running ones, and there is one group.
+// A group is a run of consecutive records with statistics of their own: the records of one view. In training mean and
+// var (biased) are those of the group; in evaluation they are the running ones, and there is one group.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,9 @@ struct BatchNormKernels {
         void(const BatchNormShape&, const float* record_mean, const float* record_m2, float* mean, float* var)>
       combine;
 
-  /// running = (1 − momentum) · running + momentum · batch, once per group in order, as if each view were a forward pass
-  /// of its own. The variance that enters is the unbiased one, as in PyTorch; one row per group is an error of the caller.
-  /// mean, var [G, C]; running_mean, running_var [C].
+  /// running = (1 − momentum) · running + momentum · batch, once per group in order, as if each view were a forward
+  /// pass of its own. The variance that enters is the unbiased one, as in PyTorch; one row per group is an error of the
+  /// caller. mean, var [G, C]; running_mean, running_var [C].
   Entry<"batch_norm.update_running", void(const BatchNormShape&, const float* mean, const float* var, float momentum,
                                           float* running_mean, float* running_var)>
       update_running;
@@ -50,10 +50,10 @@ struct BatchNormKernels {
   ///   dgamma[c] = Σ g·x̂,  dbeta[c] = Σ g  (over all groups; accumulated into or overwritten as `parameters` says)
   ///   dx = scale · (g − (1/R) Σ_group g − x̂ · (1/R) Σ_group g·x̂)
   /// x, dy, dx [N, L, C]; dx may be dy. mean, var, scale, shift [G, C]; dgamma, dbeta [C]. Fixed order of the sums.
-  Entry<"batch_norm.backward", void(const BatchNormShape&, const float* x, const float* dy, const float* mean,
-                                    const float* var, float eps, const float* scale, const float* shift, bool relu,
-                                    float* dx, GradientMode dx_mode, float* dgamma, float* dbeta,
-                                    GradientMode parameters)>
+  Entry<"batch_norm.backward",
+        void(const BatchNormShape&, const float* x, const float* dy, const float* mean, const float* var, float eps,
+             const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode, float* dgamma,
+             float* dbeta, GradientMode parameters)>
       backward;
 
   /// Gradient in evaluation, where the statistics are constants: dx = scale · g; dgamma and dbeta as above.

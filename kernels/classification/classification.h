@@ -25,10 +25,10 @@ struct ClassificationKernels {
   Entry<"classification.bce_forward", void(const BceShape&, const float* logits, const float* targets,
                                            const float* positive_weight, const float* negative_weight, float* loss)>
       bce_forward;
-  /// dlogits [N, C] = upstream · ∂loss/∂logits.
+  /// dlogits [N, C] = upstream · ∂loss/∂logits, upstream one float in the device's memory.
   Entry<"classification.bce_backward",
         void(const BceShape&, const float* logits, const float* targets, const float* positive_weight,
-             const float* negative_weight, float upstream, float* dlogits, GradientMode mode)>
+             const float* negative_weight, const float* upstream, float* dlogits, GradientMode mode)>
       bce_backward;
 };
 

@@ -65,11 +65,11 @@ void bce_forward(Queue&, const BceShape& shape, const float* logits, const float
 }
 
 void bce_backward(Queue&, const BceShape& shape, const float* logits, const float* targets,
-                  const float* positive_weight, const float* negative_weight, float upstream, float* dlogits,
+                  const float* positive_weight, const float* negative_weight, const float* upstream, float* dlogits,
                   GradientMode mode) {
   check(shape);
   const Inputs inputs{shape, logits, targets, positive_weight, negative_weight};
-  const double scale = upstream / static_cast<double>(inputs.count());
+  const double scale = *upstream / static_cast<double>(inputs.count());
   for_pieces(inputs.count(), [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto slope = static_cast<float>(scale * inputs.at(i).slope);

@@ -1,4 +1,5 @@
-// Sums over the rows of a matrix, one per column: bias gradients and moments. Each column adds up its rows in their order.
+// Sums over the rows of a matrix, one per column: bias gradients and moments. Each column adds up its rows in their
+// order.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ void sum_column_block(const float* y, int64_t rows, ptrdiff_t y_row, int column,
   for (int i = 0; i < Count; ++i) total[i].copy_to(sums + column + i * kLanes, std::experimental::element_aligned);
 }
 
-/// sums[c] = Σ_r of what add(sum, y[r · y_row + c], c) adds to the sum. Values are simds of neighbouring columns; c is the
-/// first.
+/// sums[c] = Σ_r of what add(sum, y[r · y_row + c], c) adds to the sum. Values are simds of neighbouring columns; c is
+/// the first.
 template <class Add>
 void sum_columns(const float* y, int64_t rows, ptrdiff_t y_row, int columns, const Add& add, float* sums) {
   using Single = std::experimental::simd<float, std::experimental::simd_abi::scalar>;
@@ -34,7 +35,8 @@ void sum_columns(const float* y, int64_t rows, ptrdiff_t y_row, int columns, con
 
 /// sums[c] = Σ_r y[r · y_row + c]
 inline void sum_columns(const float* y, int64_t rows, ptrdiff_t y_row, int columns, float* sums) {
-  sum_columns(y, rows, y_row, columns, [](auto& sum, const auto& value, int) { sum += value; }, sums);
+  sum_columns(
+      y, rows, y_row, columns, [](auto& sum, const auto& value, int) { sum += value; }, sums);
 }
 
 /// sums[c] = Σ_r (y[r · y_row + c] − mean[c])²

@@ -16,15 +16,15 @@ inline constexpr Device kAllDevices[] = {Device::cpu, Device::simt, Device::cuda
 
 std::string_view name(Device device);
 
-/// The device of a name: cpu, simt, cuda, or auto for the fastest one present. Throws UsageError for anything else, and for
-/// a device that this build or machine does not have.
+/// The device of a name: cpu, simt, cuda, or auto for the fastest one present. Throws UsageError for anything else, and
+/// for a device that this build or machine does not have.
 Device parse_device(std::string_view text);
 
 /// Whether this build has kernels for the device and this machine can run them.
 bool is_available(Device device);
 
-/// Where work is put. Kernels of one queue run in the order of their calls. A cpu queue runs each call at once; the other
-/// devices add their state here (options for simt, a stream for cuda).
+/// Where work is put. Kernels of one queue run in the order of their calls. A cpu queue runs each call at once; the
+/// other devices add their state here (options for simt, a stream for cuda).
 class Queue {
  public:
   explicit Queue(Device device = Device::cpu) : device_(device) {}

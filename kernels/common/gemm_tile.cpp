@@ -9,8 +9,8 @@
 namespace systole::kernels::cpu {
 namespace {
 
-/// The inner loop of everything: per depth V loads of B, R broadcasts of A and R·V multiply-adds. `add` comes last, so that its
-/// cache misses hide behind the sums.
+/// The inner loop of everything: per depth V loads of B, R broadcasts of A and R·V multiply-adds. `add` comes last, so
+/// that its cache misses hide behind the sums.
 template <int R, int V>
 void tile_of(const Tile& tile) {
   Vector sum[R][V] = {};

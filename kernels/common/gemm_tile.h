@@ -1,14 +1,15 @@
 // The register tile that every matrix product of the cpu device is made of, and the two layers around it:
 //
-//   tile    C[R, V vectors] = add + Σ_d A[r, d] · B[d, columns], R ≤ 6 rows, all R·V sums in registers for the whole depth
-//   panel   C[rows, columns of one panel]: tiles below each other; the depth is cut so that the panel's part stays in L1
-//   pack    B as panels: [depth, up to kTileColumns], a column block of B whose rows follow each other in memory
+//   tile   C[R, V vectors] = add + Σ_d A[r, d] · B[d, columns], up to 6 rows; its R · V sums stay in registers
+//   panel  tiles below each other, all columns of one panel; the depth is cut so that the panel's part stays in L1
+//   pack   B as panels [depth, up to kTileColumns]: column blocks of B whose rows follow each other in memory
 //
-// The scheme is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34(3), 2008, with A
-// read where it lies: its element (r, d) is rows[r][d · step], so A may be a matrix, its transpose, or overlapping windows.
+// The scheme is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", TOMS 34(3), 2008,
+// with A read where it lies: its element (r, d) is rows[r][d · step], so A may be a matrix, its transpose, or
+// overlapping windows.
 //
-// Every element of C is one chain of fused multiply-adds per depth block, in ascending depth, whatever tile it falls into: a
-// product cut differently among threads has the same bits.
+// Every element of C is one chain of fused multiply-adds per depth block, in ascending depth, whatever tile it falls
+// into: a product cut differently among threads has the same bits.
 #pragma once
 
 #include <cstddef>
@@ -55,19 +56,24 @@ void multiply_panel(int64_t rows, int columns, int depth, const float* a, ptrdif
                     const PanelOutput& output);
 
 /// Column panels of a matrix with `columns` columns: panel p holds columns [p · kTileColumns, …).
-inline int panel_count(int columns) { return (columns + kTileColumns - 1) / kTileColumns; }
+inline int panel_count(int columns) {
+  return (columns + kTileColumns - 1) / kTileColumns;
+}
 inline int panel_columns(int columns, int panel) {
   const int rest = columns - panel * kTileColumns;
   return rest < kTileColumns ? rest : kTileColumns;
 }
 /// Floats between the rows of a packed panel: its columns rounded up to whole vectors.
-inline int panel_width(int columns) { return (columns + kWidth - 1) / kWidth * kWidth; }
+inline int panel_width(int columns) {
+  return (columns + kWidth - 1) / kWidth * kWidth;
+}
 /// Size of all panels of a packed matrix; panel p starts at p · depth · kTileColumns.
 inline size_t packed_size(int64_t depth, int columns) {
   return static_cast<size_t>(depth) * static_cast<size_t>(panel_width(columns));
 }
 
 /// panel[d, j] = b[d · depth_stride + j · column_stride], zero in the columns that fill up the last vector.
-void pack_panel(int64_t depth, int columns, const float* b, ptrdiff_t depth_stride, ptrdiff_t column_stride, float* panel);
+void pack_panel(int64_t depth, int columns, const float* b, ptrdiff_t depth_stride, ptrdiff_t column_stride,
+                float* panel);
 
 }  // namespace systole::kernels::cpu

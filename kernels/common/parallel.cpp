@@ -1,11 +1,10 @@
 #include "kernels/common/parallel.h"
 
-#include <omp.h>
-
 #include <array>
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <omp.h>
 
 namespace systole {
 namespace {
@@ -23,9 +22,13 @@ constexpr size_t kAlignment = 64;
 
 }  // namespace
 
-void set_threads(int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); }
+void set_threads(int count) {
+  omp_set_num_threads(count > 0 ? count : omp_get_num_procs());
+}
 
-int threads() { return omp_get_max_threads(); }
+int threads() {
+  return omp_get_max_threads();
+}
 
 float* thread_scratch(int slot, size_t count) {
   thread_local std::array<ScratchBuffer, 8> buffers;

@@ -1,5 +1,5 @@
-// Threads of the cpu device: OpenMP with static schedules. Results never depend on the number of threads, so a reduction
-// splits its work by a fixed number of pieces (not by thread) and adds the pieces in order.
+// Threads of the cpu device: OpenMP with static schedules. Results never depend on the number of threads, so a
+// reduction splits its work by a fixed number of pieces (not by thread) and adds the pieces in order.
 #pragma once
 
 #include <cstddef>
@@ -28,8 +28,8 @@ inline void flush_denormals() {
 #endif
 }
 
-/// Calls body(i) for every i in [0, count), each thread on one contiguous part. The exception of the lowest failing i is
-/// rethrown when all are done.
+/// Calls body(i) for every i in [0, count), each thread on one contiguous part. The exception of the lowest failing i
+/// is rethrown when all are done.
 template <class Body>
 void parallel_for(int64_t count, const Body& body) {
   std::exception_ptr failure;
@@ -62,8 +62,8 @@ inline Range piece_of(int64_t count, int64_t pieces, int64_t piece) {
   return {count * piece / pieces, count * (piece + 1) / pieces};
 }
 
-/// Working memory of the calling thread, 64-byte aligned, at least `count` floats; its content is undefined and the next
-/// call with the same slot by this thread may move it. Slots keep the buffers of one kernel apart.
+/// Working memory of the calling thread, 64-byte aligned, at least `count` floats; its content is undefined and the
+/// next call with the same slot by this thread may move it. Slots keep the buffers of one kernel apart.
 float* thread_scratch(int slot, size_t count);
 
 }  // namespace systole

@@ -1,5 +1,6 @@
-// What flows between convolution blocks is a convolution's raw output together with the BatchNorm and ReLU that its reader
-// applies while it loads: z = relu(x · scale + shift), per channel and per group of records (a group is one view).
+// What flows between convolution blocks is a convolution's raw output together with the BatchNorm and ReLU that its
+// reader applies while it loads: z = relu(x · scale + shift), per channel and per group of records (a group is one
+// view).
 #pragma once
 
 namespace systole::kernels {

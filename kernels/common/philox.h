@@ -1,6 +1,6 @@
-// Philox4x32-10, the only random number generator of Systole (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
-// as 1, 2, 3", SC 2011). It is a keyed function of a counter and has no state, so a draw depends on what it is for, never
-// on which thread makes it or on how many were made before.
+// Philox4x32-10, the only random number generator of Systole (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as
+// easy as 1, 2, 3", SC 2011). It is a keyed function of a counter and has no state, so a draw depends on what it is
+// for, never on which thread makes it or on how many were made before.
 #pragma once
 
 #include <cmath>
@@ -44,8 +44,8 @@ enum class Purpose : uint16_t {
   test = 9,
 };
 
-/// One stream of draws, named by seed, purpose, step, record, view and detail. Copying is free; two streams with the same
-/// name give the same numbers on every device.
+/// One stream of draws, named by seed, purpose, step, record, view and detail. Copying is free; two streams with the
+/// same name give the same numbers on every device.
 class RandomStream {
  public:
   SYSTOLE_HOST_DEVICE RandomStream(uint64_t seed, Purpose purpose, uint32_t step = 0, uint32_t record = 0,

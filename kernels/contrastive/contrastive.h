@@ -41,9 +41,10 @@ struct ContrastiveKernels {
   /// the −1 it is near 0 for rows near their partners: a float is finest there, where gradients are small.
   Entry<"contrastive.nt_xent_forward", void(const NtXentShape&, const float* z, float* loss, float* log_sum)>
       nt_xent_forward;
-  /// dz [M, D] = upstream · ∂loss/∂z, for the unit rows (the normalisation's Jacobian is l2_normalize_backward's).
-  Entry<"contrastive.nt_xent_backward",
-        void(const NtXentShape&, const float* z, const float* log_sum, float upstream, float* dz, GradientMode mode)>
+  /// dz [M, D] = upstream · ∂loss/∂z, upstream one float in the device's memory, for the unit rows (the normalisation's
+  /// Jacobian is l2_normalize_backward's).
+  Entry<"contrastive.nt_xent_backward", void(const NtXentShape&, const float* z, const float* log_sum,
+                                             const float* upstream, float* dz, GradientMode mode)>
       nt_xent_backward;
 };
 

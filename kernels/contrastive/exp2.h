@@ -11,7 +11,7 @@ namespace systole::kernels::cpu {
 
 /// 2^x for −126 ≤ x < 127.5, within 2 ulp; below that range 2^−126. Above it, or for NaN, the result means nothing.
 inline Vector exp2(Vector x) {
-  using Bits = std::experimental::rebind_simd_t<int32_t, Vector>;
+  using Bits = std::experimental::rebind_simd_t<uint32_t, Vector>;
   const Vector kRound = 0x1.8p23f;  // adding it leaves the nearest whole number in the low bits of the mantissa
   x = std::experimental::max(x, Vector(-126.0f));
   const Vector shifted = x + kRound;

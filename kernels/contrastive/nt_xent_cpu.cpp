@@ -232,13 +232,13 @@ void nt_xent_forward(Queue&, const NtXentShape& shape, const float* z, float* lo
   std::copy(sums.log_sum.begin(), sums.log_sum.end(), log_sum);
 }
 
-void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, float upstream, float* dz,
+void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, const float* upstream, float* dz,
                       GradientMode mode) {
   check(shape);
   const Exponent exponent = exponent_of(shape.temperature);
   const SimilarityRows packed = pack_for_dot_and_mix(shape.M, shape.D, z);
   const float* normalizer = normalizers(packed, exponent, log_sum);
-  const auto factor = static_cast<float>(double{upstream} / shape.temperature / shape.M);
+  const auto factor = static_cast<float>(double{*upstream} / shape.temperature / shape.M);
   const int D = shape.D, stripe_rows = rows_of_stripe(shape.M);
 
   parallel_for((shape.M + stripe_rows - 1) / stripe_rows, [&](int64_t stripe) {

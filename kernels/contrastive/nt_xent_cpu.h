@@ -6,7 +6,7 @@
 namespace systole::kernels::cpu {
 
 void nt_xent_forward(Queue&, const NtXentShape& shape, const float* z, float* loss, float* log_sum);
-void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, float upstream, float* dz,
-                      GradientMode mode);
+void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, const float* upstream,
+                      float* dz, GradientMode mode);
 
 }  // namespace systole::kernels::cpu

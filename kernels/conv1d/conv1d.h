@@ -39,8 +39,9 @@ struct Conv1dKernels {
                                const float* bias, float* y, const RecordMoments& moments)>
       forward;
 
-  /// dz[n, i, c] = Σ over (l, k) with l·stride + k·dilation − padding = i of Σ_o dy[n, l, o] · w[k, c, o]: the gradient of
-  /// the value z that the convolution multiplied (after a pending normalisation). dy [N, L_out, C_out], dz [N, L, C_in].
+  /// dz[n, i, c] = Σ over (l, k) with l·stride + k·dilation − padding = i of Σ_o dy[n, l, o] · w[k, c, o]: the gradient
+  /// of the value z that the convolution multiplied (after a pending normalisation). dy [N, L_out, C_out], dz [N, L,
+  /// C_in].
   Entry<"conv1d.input_gradient",
         void(const Conv1dShape&, const float* dy, const float* w, float* dz, GradientMode mode)>
       input_gradient;

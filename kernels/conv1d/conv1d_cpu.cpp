@@ -4,7 +4,8 @@
 //   input gradient   dz[strip, c] = windows of dy [positions, taps·C_out] · reversed, transposed w [taps·C_out, C_in]
 //   weight gradient  dw[(k, c), o] = Σ_records (windows of z)ᵀ [K·C_in, outputs] · dy [outputs, C_out]
 //
-// A record is laid out once (record_layout.h) in the scratch of the thread that works on it; it and its output stay in L2.
+// A record is laid out once (record_layout.h) in the scratch of the thread that works on it; it and its output stay in
+// L2.
 
 #include <algorithm>
 #include <vector>
@@ -23,8 +24,8 @@ constexpr int kShared = 0;  // of the calling thread, read by all: packed weight
 constexpr int kRecord = 1;  // of each thread: the record it works on
 constexpr int kPanel = 2;   // of each thread: a panel of dy
 
-// The weight gradient's records are cut into N / 8 pieces, at most 16: their number, and so the order of the sums, must not
-// depend on the threads, and each piece takes as much memory as the weights.
+// The weight gradient's records are cut into N / 8 pieces, at most 16: their number, and so the order of the sums, must
+// not depend on the threads, and each piece takes as much memory as the weights.
 constexpr int kRecordsPerPiece = 8;
 constexpr int kMostPieces = 16;
 
@@ -34,8 +35,8 @@ RecordAffine affine_of(const PendingAffine& pending, int channels, int64_t recor
   return {pending.scale + group * channels, pending.shift + group * channels, pending.relu};
 }
 
-/// The work on `units` records or pieces is cut into this many groups of column panels too when there are more threads than
-/// units. No sum depends on it.
+/// The work on `units` records or pieces is cut into this many groups of column panels too when there are more threads
+/// than units. No sum depends on it.
 int column_groups(int64_t units, int panels) {
   const int64_t wanted = (threads() + units - 1) / units;
   return static_cast<int>(std::clamp<int64_t>(wanted, 1, panels));
@@ -60,8 +61,8 @@ const float* pack_weights(const WindowProduct& product, const float* w, ptrdiff_
     const int columns = panel_columns(product.out_channels, static_cast<int>(p));
     float* panel = packed + p * product.packed_depth() * kTileColumns;
     for (int tap : product.layout.tap_order) {
-      pack_panel(product.in_channels, columns, w + tap * tap_size + p * kTileColumns * out_stride, in_stride, out_stride,
-                 panel);
+      pack_panel(product.in_channels, columns, w + tap * tap_size + p * kTileColumns * out_stride, in_stride,
+                 out_stride, panel);
       panel += product.in_channels * panel_width(columns);
     }
   });
@@ -167,7 +168,8 @@ void multiply_outputs(const WeightGradient& task, const float* windows, ptrdiff_
   const ptrdiff_t C_out = task.shape.C_out;
   for (int64_t row = 0; row < rows; row += kTileRows, dw += kTileRows * C_out) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows - row));
-    Tile tile{{}, window_step, panel, static_cast<int>(outputs.end - outputs.begin), first ? nullptr : dw, C_out, dw, C_out};
+    Tile tile{{},    window_step, panel, static_cast<int>(outputs.end - outputs.begin), first ? nullptr : dw,
+              C_out, dw,          C_out};
     for (int r = 0; r < count; ++r)
       tile.rows[r] = windows + outputs.begin * window_step + task.window_offset[static_cast<size_t>(row + r)];
     multiply_tile(tile, count, columns);
@@ -187,7 +189,8 @@ void add_record(const WeightGradient& task, const float* rows, const float* dy, 
       const float* dy_rows = dy + (strip.first_output + outputs.begin * strip.output_step) * C_out;
       for (int64_t p = panels.begin; p < panels.end; ++p) {
         const int columns = panel_columns(C_out, static_cast<int>(p));
-        pack_panel(outputs.end - outputs.begin, columns, dy_rows + p * kTileColumns, strip.output_step * C_out, 1, panel);
+        pack_panel(outputs.end - outputs.begin, columns, dy_rows + p * kTileColumns, strip.output_step * C_out, 1,
+                   panel);
         multiply_outputs(task, windows, strip.row_step * task.pitch, outputs, panel, columns, first,
                          dw + p * kTileColumns);
       }
@@ -196,7 +199,8 @@ void add_record(const WeightGradient& task, const float* rows, const float* dy, 
   }
 }
 
-/// Adds the columns of one record's dy to bias_sum [C]; the C floats behind it are scratch. The first record overwrites.
+/// Adds the columns of one record's dy to bias_sum [C]; the C floats behind it are scratch. The first record
+/// overwrites.
 void add_bias_gradient(const float* dy, int64_t L_out, int C, const Range& columns, bool first, float* bias_sum) {
   const int count = static_cast<int>(columns.end - columns.begin);
   float* sum = bias_sum + columns.begin;
@@ -216,7 +220,8 @@ void combine(const float* pieces, int64_t count, int64_t stride, int64_t size, G
     std::copy_n(pieces + first, length, sum);
     for (int64_t p = 1; p < count; ++p)
       for (int64_t i = 0; i < length; ++i) sum[i] += pieces[p * stride + first + i];
-    for (int64_t i = 0; i < length; ++i) to[first + i] = mode == GradientMode::accumulate ? to[first + i] + sum[i] : sum[i];
+    for (int64_t i = 0; i < length; ++i)
+      to[first + i] = mode == GradientMode::accumulate ? to[first + i] + sum[i] : sum[i];
   });
 }
 

@@ -8,7 +8,10 @@
 namespace systole::kernels::cpu {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }  // a ≥ 0
+/// a / b rounded up, for a ≥ 0 and b > 0.
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /// to = relu?(from · scale + shift)
 void transform_row(const float* from, int channels, const RecordAffine& affine, float* to) {
@@ -22,6 +25,15 @@ void transform_row(const float* from, int channels, const RecordAffine& affine, 
     const float z = from[c] * affine.scale[c] + affine.shift[c];
     to[c] = affine.relu && z < 0 ? 0.0f : z;
   }
+}
+
+/// A record whose rows stay neighbours, as they are: zeros, one copy, zeros.
+void lay_out_plain(const RecordLayout& layout, const float* record, int64_t length, int channels, float* rows) {
+  const int64_t before = std::min(layout.lead, layout.phase_rows);
+  const int64_t copied = std::min(length, layout.phase_rows - before);
+  rows = std::fill_n(rows, before * channels, 0.0f);
+  rows = std::copy_n(record, copied * channels, rows);
+  std::fill_n(rows, (layout.phase_rows - before - copied) * channels, 0.0f);
 }
 
 }  // namespace
@@ -86,6 +98,8 @@ RecordLayout input_gradient_layout(const Conv1dShape& s) {
 
 void lay_out(const RecordLayout& layout, const float* record, int64_t length, int channels, const RecordAffine& affine,
              ptrdiff_t pitch, float* rows) {
+  if (layout.phases == 1 && pitch == channels && !affine.scale)
+    return lay_out_plain(layout, record, length, channels, rows);
   for (int64_t phase = 0; phase < layout.phases; ++phase) {
     for (int64_t j = 0; j < layout.phase_rows; ++j, rows += pitch) {
       const int64_t position = phase + j * layout.phases - layout.lead;

@@ -1,8 +1,9 @@
 // How a record must lie in memory so that a convolution of it is a matrix product.
 //
-// In a [rows, C] record, the window of K neighbouring rows is one contiguous run of K·C floats, and the window of the next
-// output starts stride·C floats later. So outputs × (K·C) is a matrix with overlapping rows, and the convolution is this
-// matrix times the weights [K·C, C_out]: no copy of windows (im2col), no test for borders in the inner loop. It needs
+// In a [rows, C] record, the window of K neighbouring rows is one contiguous run of K·C floats, and the window of the
+// next output starts stride·C floats later. So outputs × (K·C) is a matrix with overlapping rows, and the convolution
+// is this matrix times the weights [K·C, C_out]: no copy of windows (im2col), no test for borders in the inner loop. It
+// needs
 //   padding    as zero rows before and after the record
 //   dilation d rows that a window reads must be neighbours: the record is laid out as its d phases, row q of the padded
 //              record to row q / d of phase q % d
@@ -50,8 +51,8 @@ struct RecordAffine {
   bool relu;
 };
 
-/// Copies a record [length, C] into the rows [layout.rows(), pitch] of a layout, pitch ≥ C, transformed on the way. Rows
-/// outside of the record are zero; floats between C and pitch keep what they were.
+/// Copies a record [length, C] into the rows [layout.rows(), pitch] of a layout, pitch ≥ C, transformed on the way.
+/// Rows outside of the record are zero; floats between C and pitch keep what they were.
 void lay_out(const RecordLayout& layout, const float* record, int64_t length, int channels, const RecordAffine& affine,
              ptrdiff_t pitch, float* rows);
 

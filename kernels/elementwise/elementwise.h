@@ -16,8 +16,8 @@ struct ConcatenateShape {
 };
 
 /// Dropout with probability p: element i is kept when draw i of the stream is ≥ p, and then scaled by 1 / (1 − p).
-/// Elements are counted within their record, and the stream's record number is first_record + n, so that the mask of a record
-/// does not depend on the batch around it. (Srivastava et al. 2014, the "inverted" form.)
+/// Elements are counted within their record, and the stream's record number is first_record + n, so that the mask of a
+/// record does not depend on the batch around it. (Srivastava et al. 2014, the "inverted" form.)
 struct DropoutShape {
   int N;
   int64_t elements;  // per record
@@ -32,8 +32,7 @@ struct ElementwiseKernels {
   /// y = max(x, 0).
   Entry<"elementwise.relu", void(int64_t count, const float* x, float* y)> relu;
   /// dx = dy where y > 0, else 0; y is the output of relu. dx may be dy.
-  Entry<"elementwise.relu_backward",
-        void(int64_t count, const float* y, const float* dy, float* dx, GradientMode mode)>
+  Entry<"elementwise.relu_backward", void(int64_t count, const float* y, const float* dy, float* dx, GradientMode mode)>
       relu_backward;
 
   /// y = a + b; y may be a or b.
@@ -49,8 +48,8 @@ struct ElementwiseKernels {
                                                  GradientMode da_mode, float* db, GradientMode db_mode)>
       concatenate_backward;
 
-  /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is drawn
-  /// again, not stored. x, y [N, elements]; y may be x in mode overwrite.
+  /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is
+  /// drawn again, not stored. x, y [N, elements]; y may be x in mode overwrite.
   Entry<"elementwise.dropout", void(const DropoutShape&, const float* x, float* y, GradientMode mode)> dropout;
 };
 

@@ -15,15 +15,15 @@ struct LinearShape {
 
 struct LinearKernels {
   /// x [M, D_in], w [D_in, D_out] (PyTorch's weight is the transpose), bias [D_out] or null, y [M, D_out].
-  Entry<"linear.forward",
-        void(const LinearShape&, const float* x, const float* w, const float* bias, float* y)>
+  Entry<"linear.forward", void(const LinearShape&, const float* x, const float* w, const float* bias, float* y)>
       forward;
   /// dx[m, i] = Σ_o dy[m, o] · w[i, o].
-  Entry<"linear.input_gradient", void(const LinearShape&, const float* dy, const float* w, float* dx, GradientMode mode)>
+  Entry<"linear.input_gradient",
+        void(const LinearShape&, const float* dy, const float* w, float* dx, GradientMode mode)>
       input_gradient;
   /// dw[i, o] = Σ_m x[m, i] · dy[m, o];  dbias[o] = Σ_m dy[m, o] (dbias may be null). Fixed order of the sums.
-  Entry<"linear.weight_gradient", void(const LinearShape&, const float* x, const float* dy, float* dw, float* dbias,
-                                       GradientMode mode)>
+  Entry<"linear.weight_gradient",
+        void(const LinearShape&, const float* x, const float* dy, float* dw, float* dbias, GradientMode mode)>
       weight_gradient;
 };
 

@@ -4,8 +4,8 @@
 //   input gradient   dx [M, D_in]     = dy · wᵀ
 //   weight gradient  dw [D_in, D_out] = xᵀ · dy
 //
-// The right matrix is packed into column panels by all threads; then all threads work on (block of rows, panel) units. The
-// sum of an element is never cut, so there is nothing to combine and no dependence on the number of threads.
+// The right matrix is packed into column panels by all threads; then all threads work on (block of rows, panel) units.
+// The sum of an element is never cut, so there is nothing to combine and no dependence on the number of threads.
 
 #include <algorithm>
 
@@ -72,7 +72,8 @@ void input_gradient(Queue&, const LinearShape& s, const float* dy, const float* 
   multiply(s.M, dy, {s.D_out, s.D_in, w, 1, s.D_out}, nullptr, mode, dx);
 }
 
-/// c[r, columns] = add[r, columns] + Σ_d block[d, r] · panel[d, columns] for `rows` columns r of a block [depth, kRowBlock].
+/// c[r, columns] = add[r, columns] + Σ_d block[d, r] · panel[d, columns] for `rows` columns r of a block [depth,
+/// kRowBlock].
 void multiply_transposed(int rows, int depth, const float* block, const float* panel, int columns, PanelOutput to) {
   for (int row = 0; row < rows; row += kTileRows) {
     const int count = std::min(kTileRows, rows - row);
@@ -84,8 +85,8 @@ void multiply_transposed(int rows, int depth, const float* block, const float* p
   }
 }
 
-/// Rows [first, first + rows) of some panels of dw. Each block of x is copied: its rows as they lie are a large power of two
-/// apart and would meet in a few sets of the cache.
+/// Rows [first, first + rows) of some panels of dw. Each block of x is copied: its rows as they lie are a large power
+/// of two apart and would meet in a few sets of the cache.
 void weight_gradient_rows(const LinearShape& s, const float* x, const float* packed_dy, int first, int rows,
                           const Range& panels, GradientMode mode, float* dw) {
   float* block = thread_scratch(kBlock, size_t{kDepthBlock} * kRowBlock);

@@ -25,7 +25,8 @@ void check(const MaxPoolShape& shape);
 
 struct PoolKernels {
   /// y[n, c] = (1/L) Σ_l z[n, l, c], z = x or its pending normalisation. x [N, L, C], y [N, C].
-  Entry<"pool.mean_forward", void(const MeanShape&, const float* x, const PendingAffine& pending, float* y)> mean_forward;
+  Entry<"pool.mean_forward", void(const MeanShape&, const float* x, const PendingAffine& pending, float* y)>
+      mean_forward;
   /// dz[n, l, c] = dy[n, c] / L.
   Entry<"pool.mean_backward", void(const MeanShape&, const float* dy, float* dz, GradientMode mode)> mean_backward;
 

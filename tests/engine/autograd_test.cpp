@@ -14,7 +14,9 @@ Tensor leaf(const std::vector<float>& values, const Shape& shape) {
 }
 
 /// Σ over all elements of a [1, D] tensor, by a linear layer of ones.
-Tensor sum(const Tensor& row) { return linear(row, Tensor::from(std::vector<float>(row.count(), 1.0f), {row.count(), 1}), {}); }
+Tensor sum(const Tensor& row) {
+  return linear(row, Tensor::from(std::vector<float>(row.count(), 1.0f), {row.count(), 1}), {});
+}
 
 }  // namespace
 

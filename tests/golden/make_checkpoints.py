@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Writes tests/golden/checkpoints: files of torch.save in both of its forms, and hostile ones that no reader may trust.
 
-    python3 tests/golden/make_checkpoints.py          (PyTorch 1.13; with PyTorch 2 and safetensors: only torch2_*.pt and encoder.safetensors)
+    python3 tests/golden/make_checkpoints.py
 
-Value i of every tensor is (i - 3) / 4, exact in all floating types, or i - 3 in whole ones; tests/engine/tensor_file_test.cpp expects that.
+With PyTorch 1.13; under PyTorch 2, with the package safetensors, it writes only torch2_*.pt and encoder.safetensors.
+
+Value i of every tensor is (i - 3) / 4, exact in all floating types, or i - 3 in whole ones;
+tests/engine/tensor_file_test.cpp expects that.
 """
 
 import collections
@@ -33,7 +36,8 @@ def module():
 
 
 def sections():
-    return {"encoder": module(), "epoch": 3, "score": 0.25, "best": None, "config": {"leads": ["I", "II"], "rate": (100, True)},
+    return {"encoder": module(), "epoch": 3, "score": 0.25, "best": None,
+            "config": {"leads": ["I", "II"], "rate": (100, True)},
             "head": {"weight": numbers(2, 3), "size": torch.Size([2, 3])}}
 
 
@@ -70,11 +74,12 @@ class Call:
         return self.call
 
 
-def tensor_program(offset="K\x00", shape="K\x02K\x03\x86", strides="K\x03K\x01\x86", count="K\x06", kind="FloatStorage"):
+def tensor_program(offset="K\x00", shape="K\x02K\x03\x86", strides="K\x03K\x01\x86", count="K\x06"):
     """The pickle of {"model": {"weight": tensor}}, its numbers given as opcodes."""
     text = lambda t: "X" + struct.pack("<I", len(t)).decode("latin1") + t
-    return ("\x80\x02}" + text("model") + "}" + text("weight") + "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") +
-            f"ctorch\n{kind}\n" + text("0") + text("cpu") + count + "tQ" + offset + shape + strides +
+    return ("\x80\x02}" + text("model") + "}" + text("weight") +
+            "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\nFloatStorage\n" +
+            text("0") + text("cpu") + count + "tQ" + offset + shape + strides +
             "\x89ccollections\nOrderedDict\n)RtRss.").encode("latin1")
 
 
@@ -130,7 +135,8 @@ def main():
         torch.save(sections(), FOLDER / "torch2_sections.pt")
         torch.save(types(), FOLDER / "torch2_types.pt")
         from safetensors.torch import save_file
-        save_file({f"encoder.{key}": value for key, value in module().items()}, FOLDER / "encoder.safetensors", {"format": "pt"})
+        encoder = {f"encoder.{key}": value for key, value in module().items()}
+        save_file(encoder, FOLDER / "encoder.safetensors", {"format": "pt"})
         return
     save_both("sections", sections())
     save_both("types", types())

@@ -17,6 +17,7 @@ using namespace systole::test;
 
 namespace {
 
+constexpr float kOne = 1;
 Queue queue;
 
 struct Inputs {
@@ -46,7 +47,7 @@ reference::Bce<float> bce(const Inputs& in) {
   const float* negative = in.negative.empty() ? nullptr : in.negative.data();
   cpu::classification.bce_forward(queue, in.shape, in.logits.data(), in.targets.data(), positive, negative,
                                   &result.loss);
-  cpu::classification.bce_backward(queue, in.shape, in.logits.data(), in.targets.data(), positive, negative, 1,
+  cpu::classification.bce_backward(queue, in.shape, in.logits.data(), in.targets.data(), positive, negative, &kOne,
                                    result.dlogits.data(), GradientMode::overwrite);
   return result;
 }
@@ -113,8 +114,9 @@ TEST_CASE("classification: gradients are scaled by upstream and added on request
   const auto once = bce(in);
   const std::vector<float> start = random_normal(once.dlogits.size(), 5);
   std::vector<float> sum = start, expected(start.size());
+  const float upstream = 3;
   cpu::classification.bce_backward(queue, in.shape, in.logits.data(), in.targets.data(), in.positive.data(),
-                                   in.negative.data(), 3, sum.data(), GradientMode::accumulate);
+                                   in.negative.data(), &upstream, sum.data(), GradientMode::accumulate);
   for (size_t i = 0; i < sum.size(); ++i) expected[i] = start[i] + 3 * once.dlogits[i];
   check_close(sum, expected, 1e-6, "sum");
 }

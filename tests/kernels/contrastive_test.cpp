@@ -22,6 +22,7 @@ using namespace systole::test;
 namespace {
 
 constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
+constexpr float kOne = 1;
 Queue queue;
 
 struct Normalized {
@@ -44,7 +45,7 @@ std::vector<float> normalize_backward(int M, int D, const Normalized& forward, c
 reference::NtXent<float> nt_xent(const NtXentShape& s, const std::vector<float>& z) {
   reference::NtXent<float> result{NAN, std::vector<float>(s.M, NAN), std::vector<float>(z.size(), NAN)};
   cpu::contrastive.nt_xent_forward(queue, s, z.data(), &result.loss, result.log_sum.data());
-  cpu::contrastive.nt_xent_backward(queue, s, z.data(), result.log_sum.data(), 1, result.dz.data(), kOverwrite);
+  cpu::contrastive.nt_xent_backward(queue, s, z.data(), result.log_sum.data(), &kOne, result.dz.data(), kOverwrite);
   return result;
 }
 
@@ -192,7 +193,8 @@ TEST_CASE("contrastive: gradients are scaled by upstream and added on request") 
   const std::vector<float> start = random_normal(once.dz.size(), 9);
 
   std::vector<float> dz = start, expected(start.size());
-  cpu::contrastive.nt_xent_backward(queue, s, forward.z.data(), once.log_sum.data(), -2, dz.data(), kAccumulate);
+  const float upstream = -2;
+  cpu::contrastive.nt_xent_backward(queue, s, forward.z.data(), once.log_sum.data(), &upstream, dz.data(), kAccumulate);
   for (size_t i = 0; i < dz.size(); ++i) expected[i] = start[i] - 2 * once.dz[i];
   check_close(dz, expected, 1e-6, "dz");
 

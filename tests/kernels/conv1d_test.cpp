@@ -11,6 +11,7 @@
 #include "tests/support.h"
 
 namespace systole {
+namespace reference = test::reference;
 namespace {
 
 using kernels::Conv1dShape;
@@ -23,8 +24,9 @@ constexpr float kSentinel = 12345.0f;
 /// An output buffer with a border that nobody may write to.
 class Guarded {
  public:
-  explicit Guarded(int64_t size, float content = 0) : memory_(static_cast<size_t>(size) + 2 * kBorder, kSentinel) {
-    std::fill(memory_.begin() + kBorder, memory_.end() - kBorder, content);
+  explicit Guarded(int64_t size, float content = 0) : memory_(kBorder, kSentinel) {
+    memory_.insert(memory_.end(), static_cast<size_t>(size), content);
+    memory_.insert(memory_.end(), kBorder, kSentinel);
   }
   float* data() { return memory_.data() + kBorder; }
   Floats content() const {
@@ -62,7 +64,8 @@ struct Problem {
   }
   template <class T>
   std::vector<T> z() const {
-    return reference::pending(of<T>(x), shape.N, shape.L, shape.C_in, of<T>(scale), of<T>(shift), std::max(groups, 1), true);
+    return reference::pending(of<T>(x), shape.N, shape.L, shape.C_in, of<T>(scale), of<T>(shift), std::max(groups, 1),
+                              true);
   }
   template <class T>
   static std::vector<T> of(const Floats& values) {
@@ -90,7 +93,7 @@ Results run_kernels(const Problem& p, GradientMode mode = GradientMode::overwrit
 template <class T>
 struct Expected {
   std::vector<T> y, dz, dw, dbias;
-  reference::Moments<T> moments;
+  reference::RecordMoments<T> moments;
 
   explicit Expected(const Problem& p)
       : y(reference::conv1d_forward(p.shape, p.z<T>(), p.of<T>(p.w), p.of<T>(p.bias))),
@@ -126,7 +129,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 const Conv1dShape kSmallShapes[] = {
-    {2, 7, 2, 3, 3, 1, 1, 1}, {2, 9, 2, 3, 3, 2, 2, 2}, {2, 8, 3, 2, 4, 3, 1, 1},
+    {2, 7, 2, 3, 3, 1, 1, 1},  {2, 9, 2, 3, 3, 2, 2, 2}, {2, 8, 3, 2, 4, 3, 1, 1},
     {2, 11, 1, 4, 3, 2, 3, 3}, {4, 6, 2, 2, 1, 2, 0, 1}, {2, 5, 3, 2, 5, 1, 4, 1},
 };
 
@@ -159,9 +162,12 @@ TEST_CASE("conv1d: the gradients are the finite differences of the forward pass"
     const auto loss = [&](const auto& z_, const auto& w_, const auto& bias_) {
       return dot(reference::conv1d_forward(s, z_, w_, bias_), dy);
     };
-    test::check_close(kernel.dz, test::finite_differences([&](const auto& v) { return loss(v, w, bias); }, z), 2e-6, "dz");
-    test::check_close(kernel.dw, test::finite_differences([&](const auto& v) { return loss(z, v, bias); }, w), 2e-6, "dw");
-    test::check_close(kernel.dbias, test::finite_differences([&](const auto& v) { return loss(z, w, v); }, bias), 2e-6, "dbias");
+    test::check_close(kernel.dz, test::finite_differences([&](const auto& v) { return loss(v, w, bias); }, z), 2e-6,
+                      "dz");
+    test::check_close(kernel.dw, test::finite_differences([&](const auto& v) { return loss(z, v, bias); }, w), 2e-6,
+                      "dw");
+    test::check_close(kernel.dbias, test::finite_differences([&](const auto& v) { return loss(z, w, v); }, bias), 2e-6,
+                      "dbias");
   }
 }
 
@@ -208,8 +214,10 @@ TEST_CASE("conv1d: positions that no window reads have gradient zero") {
 }
 
 TEST_CASE("conv1d: the number of threads does not change a bit") {
-  const Conv1dShape shapes[] = {
-      {1, 131, 12, 250, 5, 2, 2, 1}, {7, 131, 64, 64, 7, 1, 3, 1}, {40, 33, 20, 37, 3, 2, 2, 2}, {133, 9, 4, 17, 3, 1, 1, 1}};
+  const Conv1dShape shapes[] = {{1, 131, 12, 250, 5, 2, 2, 1},
+                                {7, 131, 64, 64, 7, 1, 3, 1},
+                                {40, 33, 20, 37, 3, 2, 2, 2},
+                                {133, 9, 4, 17, 3, 1, 1, 1}};
   for (const Conv1dShape& s : shapes) {
     const Problem p(s, 1);
     set_threads(1);
@@ -230,12 +238,18 @@ TEST_CASE("conv1d: the number of threads does not change a bit") {
 }
 
 TEST_CASE("conv1d: a shape that cannot be is named in full") {
-  CHECK(test::sentence_of<Error>([] { kernels::check({2, 10, 3, 4, 5, 1, 0, 3}); }) ==
-        "a Conv1d of N = 2, L = 10, C_in = 3, C_out = 4, K = 5, stride = 1, padding = 0, dilation = 3 has no output: its taps "
+  CHECK(test::sentence_of<Error>([] {
+          kernels::check({2, 10, 3, 4, 5, 1, 0, 3});
+        }) ==
+        "a Conv1d of N = 2, L = 10, C_in = 3, C_out = 4, K = 5, stride = 1, padding = 0, dilation = 3 has no output: "
+        "its taps "
         "span 13 samples and the padded record has 10");
-  CHECK(test::sentence_of<Error>([] { kernels::check({2, 10, 3, 4, 5, 0, 0, 1}); }).find("stride = 0") != std::string::npos);
-  CHECK(test::sentence_of<Error>([] { kernels::check({2, 10, 3, 4, 5, 1, -1, 1}); }).find("padding must not be negative") !=
-        std::string::npos);
+  CHECK(test::sentence_of<Error>([] {
+          kernels::check({2, 10, 3, 4, 5, 0, 0, 1});
+        }).find("stride = 0") != std::string::npos);
+  CHECK(test::sentence_of<Error>([] {
+          kernels::check({2, 10, 3, 4, 5, 1, -1, 1});
+        }).find("padding must not be negative") != std::string::npos);
   CHECK(test::sentence_of<Error>([] { kernels::check({0, 10, 3, 4, 5, 1, 0, 1}); }).find("N = 0") != std::string::npos);
   CHECK_NOTHROW(kernels::check({1, 1, 1, 1, 1, 1, 0, 1}));
   for (const kernels::Conv1dCase& c : kernels::conv1d_cases()) CHECK_NOTHROW(kernels::check(c.shape));

@@ -8,6 +8,7 @@
 #include "tests/support.h"
 
 namespace systole {
+namespace reference = test::reference;
 namespace {
 
 using kernels::LinearShape;
@@ -71,16 +72,20 @@ TEST_CASE("linear: the gradients are the finite differences of the forward pass"
   const LinearShape s{5, 4, 3};
   const Problem p(s);
   const auto kernel = run_kernels(p);
-  const auto x = test::to_double(p.x), w = test::to_double(p.w), bias = test::to_double(p.bias), dy = test::to_double(p.dy);
+  const auto x = test::to_double(p.x), w = test::to_double(p.w), bias = test::to_double(p.bias),
+             dy = test::to_double(p.dy);
   const auto loss = [&](const auto& x_, const auto& w_, const auto& bias_) {
     const auto y = reference::linear_forward(s, x_, w_, bias_);
     double sum = 0;
     for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
     return sum;
   };
-  test::check_close(kernel.dx, test::finite_differences([&](const auto& v) { return loss(v, w, bias); }, x), 2e-6, "dx");
-  test::check_close(kernel.dw, test::finite_differences([&](const auto& v) { return loss(x, v, bias); }, w), 2e-6, "dw");
-  test::check_close(kernel.dbias, test::finite_differences([&](const auto& v) { return loss(x, w, v); }, bias), 2e-6, "dbias");
+  test::check_close(kernel.dx, test::finite_differences([&](const auto& v) { return loss(v, w, bias); }, x), 2e-6,
+                    "dx");
+  test::check_close(kernel.dw, test::finite_differences([&](const auto& v) { return loss(x, v, bias); }, w), 2e-6,
+                    "dw");
+  test::check_close(kernel.dbias, test::finite_differences([&](const auto& v) { return loss(x, w, v); }, bias), 2e-6,
+                    "dbias");
 }
 
 TEST_CASE("linear: accumulating adds to the gradients what overwriting writes") {
@@ -101,7 +106,8 @@ TEST_CASE("linear: bias and its gradient may be absent") {
   Queue queue;
   Floats y(p.dy.size()), dw(p.w.size());
   kernels::cpu::linear.forward(queue, p.shape, p.x.data(), p.w.data(), nullptr, y.data());
-  kernels::cpu::linear.weight_gradient(queue, p.shape, p.x.data(), p.dy.data(), dw.data(), nullptr, GradientMode::overwrite);
+  kernels::cpu::linear.weight_gradient(queue, p.shape, p.x.data(), p.dy.data(), dw.data(), nullptr,
+                                       GradientMode::overwrite);
   test::check_close(y, reference::linear_forward(p.shape, p.x, p.w, {}), 1e-6, "y");
   CHECK(dw == run_kernels(p).dw);
 }

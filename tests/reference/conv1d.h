@@ -1,5 +1,5 @@
-// Conv1d as its formula reads, in any floating point type: double is the truth, float the plain implementation that a kernel's
-// error is measured against.
+// Conv1d as its formula reads, in any floating point type: double is the truth, float the plain implementation that a
+// kernel's error is measured against.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 #include "kernels/conv1d/conv1d.h"
 
-namespace systole::reference {
+namespace systole::test::reference {
 
 /// z = relu?(x · scale + shift) [N, L, C], with scale and shift [groups, C]; an empty scale leaves x as it is.
 template <class T>
@@ -67,7 +67,8 @@ std::vector<T> conv1d_input_gradient(const kernels::Conv1dShape& s, const std::v
 
 /// dw [K, C_in, C_out].
 template <class T>
-std::vector<T> conv1d_weight_gradient(const kernels::Conv1dShape& s, const std::vector<T>& z, const std::vector<T>& dy) {
+std::vector<T> conv1d_weight_gradient(const kernels::Conv1dShape& s, const std::vector<T>& z,
+                                      const std::vector<T>& dy) {
   const size_t C_in = s.C_in, C_out = s.C_out;
   std::vector<T> dw(static_cast<size_t>(s.weight_size()));
   for_each_connection(s, [&](size_t out, size_t in, int k) {
@@ -86,14 +87,14 @@ std::vector<T> column_sums(const std::vector<T>& rows, int C) {
 }
 
 template <class T>
-struct Moments {
+struct RecordMoments {
   std::vector<T> mean, m2;  // [N, C_out]
 };
 
 template <class T>
-Moments<T> record_moments(const kernels::Conv1dShape& s, const std::vector<T>& y) {
+RecordMoments<T> record_moments(const kernels::Conv1dShape& s, const std::vector<T>& y) {
   const size_t C = s.C_out, L = s.L_out(), N = s.N;
-  Moments<T> moments{std::vector<T>(N * C), std::vector<T>(N * C)};
+  RecordMoments<T> moments{std::vector<T>(N * C), std::vector<T>(N * C)};
   for (size_t i = 0; i < y.size(); ++i) moments.mean[i / (L * C) * C + i % C] += y[i];
   for (T& mean : moments.mean) mean /= static_cast<T>(L);
   for (size_t i = 0; i < y.size(); ++i) {
@@ -103,4 +104,4 @@ Moments<T> record_moments(const kernels::Conv1dShape& s, const std::vector<T>& y
   return moments;
 }
 
-}  // namespace systole::reference
+}  // namespace systole::test::reference

@@ -5,7 +5,7 @@
 
 #include "kernels/linear/linear.h"
 
-namespace systole::reference {
+namespace systole::test::reference {
 
 /// y [M, D_out]; an empty bias is zero.
 template <class T>
@@ -34,7 +34,8 @@ std::vector<T> linear_input_gradient(const kernels::LinearShape& s, const std::v
 
 /// dw [D_in, D_out].
 template <class T>
-std::vector<T> linear_weight_gradient(const kernels::LinearShape& s, const std::vector<T>& x, const std::vector<T>& dy) {
+std::vector<T> linear_weight_gradient(const kernels::LinearShape& s, const std::vector<T>& x,
+                                      const std::vector<T>& dy) {
   const size_t M = s.M, D_in = s.D_in, D_out = s.D_out;
   std::vector<T> dw(D_in * D_out);
   for (size_t m = 0; m < M; ++m)
@@ -51,4 +52,4 @@ std::vector<T> linear_bias_gradient(const kernels::LinearShape& s, const std::ve
   return dbias;
 }
 
-}  // namespace systole::reference
+}  // namespace systole::test::reference

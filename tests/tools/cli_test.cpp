@@ -1,4 +1,5 @@
-// The program as a user meets it: every command on a small synthetic data set, and every wrong input with its sentence and exit code.
+// The program as a user meets it: every command on a small synthetic data set, and every wrong input with its sentence
+// and exit code.
 
 #include <nlohmann/json.hpp>
 
@@ -59,7 +60,8 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// Runs a command that must fail, with this code and with these words in its only line, and must leave nothing in `out`.
+/// Runs a command that must fail, with this code and with these words in its only line, and must leave nothing in
+/// `out`.
 void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words, const fs::path& out) {
   const Outcome outcome = run(arguments);
   INFO(arguments << "\n" << outcome.output);
@@ -77,8 +79,8 @@ TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other'
   const TemporaryFolder out;
   const std::string root = "--data-root " + dataset().string();
   const std::string encoder = (out / "encoder.pt").string(), classifier = (out / "classifier.pt").string();
-  const Outcome pretrained = run(fmt::format("pretrain {} {} --out {} --save-init {} --log-every 1", root, kSmallPretrain,
-                                             encoder, (out / "init.safetensors").string()));
+  const Outcome pretrained = run(fmt::format("pretrain {} {} --out {} --save-init {} --log-every 1", root,
+                                             kSmallPretrain, encoder, (out / "init.safetensors").string()));
   REQUIRE_MESSAGE(pretrained.code == 0, pretrained.output);
   CHECK(fs::exists(out / "init.safetensors"));
   std::istringstream log(read_file(out / "encoder.metrics.jsonl"));
@@ -96,8 +98,8 @@ TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other'
     const Outcome tuned =
         run(fmt::format("finetune {} {} --ssl-checkpoint {} {} --out {}", root, small, encoder, how, classifier));
     REQUIRE_MESSAGE(tuned.code == 0, tuned.output);
-    const Outcome evaluated =
-        run(fmt::format("evaluate {} --checkpoint {} --json {} --bootstrap 50", root, classifier, (out / "e.json").string()));
+    const Outcome evaluated = run(fmt::format("evaluate {} --checkpoint {} --json {} --bootstrap 50", root, classifier,
+                                              (out / "e.json").string()));
     REQUIRE_MESSAGE(evaluated.code == 0, evaluated.output);
     CHECK(evaluated.output.find("macro") != std::string::npos);
     const auto json = nlohmann::json::parse(read_file(out / "e.json"));
@@ -105,7 +107,8 @@ TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other'
     CHECK(json.contains("metrics"));
   }
   for (const char* options : {"--loss weighted", "--loss class_balanced", "--loss bce --balance-strategy stratified"}) {
-    const Outcome scratch = run(fmt::format("supervised {} {} --width 4 --out {} {}", root, small, classifier, options));
+    const Outcome scratch =
+        run(fmt::format("supervised {} {} --width 4 --out {} {}", root, small, classifier, options));
     CHECK_MESSAGE(scratch.code == 0, scratch.output);
   }
 }
@@ -113,8 +116,8 @@ TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other'
 TEST_CASE("tools: the same seed gives the same bytes for any number of threads, another seed other ones") {
   const TemporaryFolder out;
   const auto encoder = [&](const char* file, const std::string& options) {
-    const Outcome outcome = run(fmt::format("pretrain --data-root {} {} --out {} {}", dataset().string(), kSmallPretrain,
-                                            (out / file).string(), options));
+    const Outcome outcome = run(fmt::format("pretrain --data-root {} {} --out {} {}", dataset().string(),
+                                            kSmallPretrain, (out / file).string(), options));
     REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
     return read_file(out / file);
   };
@@ -151,11 +154,13 @@ TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was
   for (const char* fraction : {"0", "2", "-0.1", "nan"})
     check_refused(fmt::format("finetune {} {} --label-fraction {}", root, file, fraction), 2,
                   {"--label-fraction", "above 0 and at most 1", fraction}, out.path());
-  check_refused(fmt::format("pretrain {} {} --temperature 0", root, file), 2, {"--temperature", "positive"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --temperature 0", root, file), 2, {"--temperature", "positive"},
+                out.path());
   check_refused(fmt::format("pretrain {} {} --epochs 0", root, file), 2, {"--epochs", "at least 1"}, out.path());
   check_refused(fmt::format("pretrain {} {} --epochs three", root, file), 2, {"--epochs", "three"}, out.path());
   check_refused(fmt::format("pretrain {} {} --augment strong", root, file), 2, {"strong", "none, simple"}, out.path());
-  check_refused(fmt::format("pretrain {} {} --device tpu", root, file), 2, {"tpu", "auto, cpu, simt or cuda"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --device tpu", root, file), 2, {"tpu", "auto, cpu, simt or cuda"},
+                out.path());
   check_refused(fmt::format("pretrain {} {} --signal-length 5000", root, file), 2,
                 {"--signal-length", "1000 samples", "5000"}, out.path());
   check_refused(fmt::format("pretrain {} --out {}", root, (out / "x.bin").string()), 2, {"x.bin", ".pt"}, out.path());
@@ -216,7 +221,8 @@ TEST_CASE("tools: missing and damaged files end with code 1, name the file and l
     while (std::getline(text, line))
       if (line.find(",9,records100/") == std::string::npos) kept += line + "\n";
     write_file(csv, kept);
-    check_refused(fmt::format("supervised --data-root {} --width 4 {}", root.string(), file), 1, {"fold", "9"}, out.path());
+    check_refused(fmt::format("supervised --data-root {} --width 4 {}", root.string(), file), 1, {"fold", "9"},
+                  out.path());
   }
 }
 
@@ -226,10 +232,10 @@ TEST_CASE("tools: checkpoints that do not fit are refused with a sentence") {
   const fs::path encoder = work / "encoder.safetensors";
   REQUIRE(run(fmt::format("pretrain {} {} --out {}", root, kSmallPretrain, encoder.string())).code == 0);
 
-  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "none.pt").string()), 1, {"none.pt"},
-                out.path());
-  check_refused(fmt::format("evaluate {} --checkpoint {} --json {}", root, encoder.string(), (out / "e.json").string()), 1,
-                {"encoder.safetensors", "no classifier"}, out.path());
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "none.pt").string()), 1,
+                {"none.pt"}, out.path());
+  check_refused(fmt::format("evaluate {} --checkpoint {} --json {}", root, encoder.string(), (out / "e.json").string()),
+                1, {"encoder.safetensors", "no classifier"}, out.path());
 
   // Another shape: the width of one layer is changed in the header, and with it nothing else.
   std::string bytes = read_file(encoder);
@@ -241,8 +247,8 @@ TEST_CASE("tools: checkpoints that do not fit are refused with a sentence") {
                 {"shape.safetensors", "features.5.block.0.weight", "[48, 16, 1]", "[16, 16, 3]"}, out.path());
 
   write_file(work / "text.pt", "this is not a checkpoint");
-  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "text.pt").string()), 1, {"text.pt"},
-                out.path());
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (work / "text.pt").string()), 1,
+                {"text.pt"}, out.path());
 }
 
 TEST_CASE("tools: generate refuses a folder that holds something and leaves it as it is") {

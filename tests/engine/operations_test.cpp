@@ -1,0 +1,276 @@
+// Every differentiable operation, as its user sees it: value and gradients of all inputs against a plain reference in
+// double, the gradients by finite differences of that reference.
+
+#include "engine/operations.h"
+
+#include <functional>
+
+#include "tests/reference/batch_norm.h"
+#include "tests/reference/classification.h"
+#include "tests/reference/contrastive.h"
+#include "tests/reference/conv1d.h"
+#include "tests/reference/elementwise.h"
+#include "tests/reference/linear.h"
+#include "tests/reference/pool.h"
+#include "tests/support.h"
+
+using namespace systole;
+namespace reference = systole::test::reference;
+
+namespace {
+
+using Doubles = std::vector<double>;
+
+struct Input {
+  Shape shape;
+  std::vector<float> values;
+  Input(const Shape& s, uint32_t which, float shift = 0, float scale = 1)
+      : shape(s), values(test::random_normal(static_cast<size_t>(s.count()), which, scale)) {
+    for (float& v : values) v += shift;
+  }
+};
+
+Tensor leaf(const Input& input) {
+  Tensor t = Tensor::from(input.values, input.shape);
+  make_leaf(t, Tensor::zeros(input.shape));
+  return t;
+}
+
+/// Σ c·y as the end of a graph, so that the gradient of y is c.
+Tensor probe(const Tensor& y, const std::vector<float>& c) {
+  Tensor sum = Tensor::zeros({1});
+  return record("probe", sum, {&y}, [c](const Tensor&, InputGradients& gradients) {
+    const GradientTarget dy = gradients.target(0);
+    for (size_t i = 0; i < c.size(); ++i) dy.data[i] = dy.mode == GradientMode::accumulate ? dy.data[i] + c[i] : c[i];
+  });
+}
+
+void check_operation(const std::string& name, const std::vector<Input>& inputs,
+                     const std::function<Tensor(const std::vector<Tensor>&)>& operation,
+                     const std::function<Doubles(const std::vector<Doubles>&)>& exact) {
+  std::vector<Tensor> leaves;
+  std::vector<Doubles> values;
+  for (const Input& input : inputs) {
+    leaves.push_back(leaf(input));
+    values.push_back(test::to_double(input.values));
+  }
+  const Tensor y = operation(leaves);
+  test::check_close(y.to_vector(), exact(values), 1e-5, name);
+
+  const std::vector<float> c = test::random_normal(static_cast<size_t>(y.count()), 99);
+  backward(probe(y, c));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto sum = [&](const Doubles& x) {
+      std::vector<Doubles> changed = values;
+      changed[i] = x;
+      const Doubles result = exact(changed);
+      double total = 0;
+      for (size_t k = 0; k < result.size(); ++k) total += c[k] * result[k];
+      return total;
+    };
+    test::check_close(gradient_of(leaves[i]).to_vector(), test::finite_differences(sum, values[i]), 2e-5,
+                      fmt::format("{}, gradient of input {}", name, i));
+  }
+}
+
+/// A BatchNorm on leaves, with its buffers.
+struct Norm {
+  Tensor running_mean, running_var;
+  int64_t tracked = 0;
+  explicit Norm(int C)
+      : running_mean(Tensor::from(test::random_normal(static_cast<size_t>(C), 51), {C})),
+        running_var(Tensor::from(std::vector<float>(static_cast<size_t>(C), 1.7f), {C})) {}
+  BatchNorm with(const Tensor& gamma, const Tensor& beta) { return {gamma, beta, running_mean, running_var, &tracked}; }
+  reference::Moments<double> moments() const {
+    return {test::to_double(running_mean.to_vector()), test::to_double(running_var.to_vector())};
+  }
+};
+
+constexpr double kEps = 1e-5;
+
+Doubles normalized(const kernels::BatchNormShape& shape, const Doubles& x, const Doubles& gamma, const Doubles& beta,
+                   bool relu) {
+  return reference::batch_norm_forward(shape, x, reference::batch_norm_statistics(shape, x), gamma, beta, kEps, relu);
+}
+
+}  // namespace
+
+TEST_CASE("engine: conv1d") {
+  for (const auto& [stride, padding, dilation] : {std::tuple{1, 0, 1}, {2, 3, 1}, {3, 2, 2}}) {
+    const kernels::Conv1dShape shape{2, 13, 3, 5, 4, stride, padding, dilation};
+    check_operation(
+        fmt::format("conv1d, stride {}", stride), {{{2, 13, 3}, 1}, {{4, 3, 5}, 2}, {{5}, 3}},
+        [&](const auto& t) {
+          return conv1d(t[0], t[1], t[2], {stride, padding, dilation});
+        },
+        [&](const auto& v) { return reference::conv1d_forward(shape, v[0], v[1], v[2]); });
+  }
+}
+
+TEST_CASE("engine: two blocks of convolution, BatchNorm and ReLU, with statistics per view") {
+  Norm first(3), second(5);
+  const kernels::Conv1dShape a{4, 9, 2, 3, 3, 1, 1, 1}, b{4, 9, 3, 5, 5, 2, 2, 1};
+  const kernels::BatchNormShape norm_a{2, 4, 9, 3}, norm_b{2, 4, b.L_out(), 5};
+  const std::vector<Input> inputs{{{4, 9, 2}, 1}, {{3, 2, 3}, 2},    {{3}, 3, 1, 0.2f}, {{3}, 4},
+                                  {{5, 3, 5}, 5}, {{5}, 6, 1, 0.2f}, {{5}, 7}};
+  check_operation(
+      "conv_bn_relu", inputs,
+      [&](const auto& t) {
+        const Mode mode = Mode::train(2);
+        const Activation h = conv_bn_relu({.raw = t[0]}, t[1], first.with(t[2], t[3]), {1, 1, 1}, mode);
+        return mean_over_time(conv_bn_relu(h, t[4], second.with(t[5], t[6]), {2, 2, 1}, mode));
+      },
+      [&](const auto& v) {
+        const Doubles h = normalized(norm_a, reference::conv1d_forward(a, v[0], v[1], {}), v[2], v[3], true);
+        const Doubles z = normalized(norm_b, reference::conv1d_forward(b, h, v[4], {}), v[5], v[6], true);
+        return reference::mean_over_time<double>({4, b.L_out(), 5}, z, {}, {}, 1, false);
+      });
+  CHECK(first.tracked == 2);
+}
+
+TEST_CASE("engine: a block in evaluation uses the running statistics and leaves them alone") {
+  Norm norm(3);
+  const std::vector<float> before = norm.running_mean.to_vector();
+  const kernels::Conv1dShape shape{2, 9, 2, 3, 3, 1, 1, 1};
+  check_operation(
+      "conv_bn_relu, evaluation", {{{2, 9, 2}, 1}, {{3, 2, 3}, 2}, {{3}, 3, 1, 0.2f}, {{3}, 4}},
+      [&](const auto& t) {
+        return mean_over_time(conv_bn_relu({.raw = t[0]}, t[1], norm.with(t[2], t[3]), {1, 1, 1}, Mode::evaluation()));
+      },
+      [&](const auto& v) {
+        const Doubles y = reference::batch_norm_forward<double>(
+            {1, 2, 9, 3}, reference::conv1d_forward(shape, v[0], v[1], {}), norm.moments(), v[2], v[3], kEps, true);
+        return reference::mean_over_time<double>({2, 9, 3}, y, {}, {}, 1, false);
+      });
+  CHECK(norm.running_mean.to_vector() == before);
+  CHECK(norm.tracked == 0);
+}
+
+TEST_CASE("engine: batch_norm of series and of rows, in training and evaluation") {
+  for (const Shape& x : {Shape{4, 7, 3}, Shape{6, 3}}) {
+    const int L = x.rank() == 3 ? 7 : 1, N = static_cast<int>(x[0]);
+    const std::vector<Input> inputs{{x, 1, 2}, {{3}, 2, 1, 0.2f}, {{3}, 3}};
+    Norm norm(3);
+    check_operation(
+        "batch_norm", inputs, [&](const auto& t) { return batch_norm(t[0], norm.with(t[1], t[2]), Mode::train(2)); },
+        [&](const auto& v) {
+          return normalized({2, N, L, 3}, v[0], v[1], v[2], false);
+        });
+    const Norm unchanged(3);
+    Norm evaluation(3);
+    check_operation(
+        "batch_norm, evaluation", inputs,
+        [&](const auto& t) { return batch_norm(t[0], evaluation.with(t[1], t[2]), Mode::evaluation()); },
+        [&](const auto& v) {
+          return reference::batch_norm_forward<double>({1, N, L, 3}, v[0], unchanged.moments(), v[1], v[2], kEps,
+                                                       false);
+        });
+  }
+}
+
+TEST_CASE("engine: relu, add, concatenate and dropout") {
+  check_operation(
+      "relu", {{{3, 7}, 1}}, [](const auto& t) { return relu(t[0]); },
+      [](const auto& v) { return reference::relu(v[0]); });
+  check_operation(
+      "add", {{{3, 7}, 1}, {{3, 7}, 2}}, [](const auto& t) { return add(t[0], t[1]); },
+      [](const auto& v) {
+        Doubles y = v[0];
+        for (size_t i = 0; i < y.size(); ++i) y[i] += v[1][i];
+        return y;
+      });
+  check_operation(
+      "concatenate", {{{2, 5, 3}, 1}, {{2, 5, 4}, 2}}, [](const auto& t) { return concatenate(t[0], t[1]); },
+      [](const auto& v) {
+        return reference::concatenate<double>({10, 3, 4}, v[0], v[1]);
+      });
+  check_operation(
+      "dropout", {{{3, 50}, 1}},
+      [](const auto& t) {
+        return dropout(t[0], 0.3f, {7, 2, 1}, Mode::train());
+      },
+      [](const auto& v) {
+        return reference::dropout<double>({3, 50, 0.3f, 7, 2, 1}, v[0]);
+      });
+  const Tensor x = Tensor::from<float>({1, 2}, {1, 2});
+  CHECK(dropout(x, 0.9f, {7, 2, 1}, Mode::evaluation()).to_vector() == x.to_vector());
+}
+
+TEST_CASE("engine: linear, with and without bias") {
+  const kernels::LinearShape shape{5, 7, 3};
+  check_operation(
+      "linear", {{{5, 7}, 1}, {{7, 3}, 2}, {{3}, 3}}, [](const auto& t) { return linear(t[0], t[1], t[2]); },
+      [&](const auto& v) { return reference::linear_forward(shape, v[0], v[1], v[2]); });
+  check_operation(
+      "linear without bias", {{{5, 7}, 1}, {{7, 3}, 2}}, [](const auto& t) { return linear(t[0], t[1], {}); },
+      [&](const auto& v) { return reference::linear_forward(shape, v[0], v[1], {}); });
+}
+
+TEST_CASE("engine: mean_over_time and max_pool") {
+  check_operation(
+      "mean_over_time", {{{3, 13, 5}, 1}}, [](const auto& t) { return mean_over_time(t[0]); },
+      [](const auto& v) {
+        return reference::mean_over_time<double>({3, 13, 5}, v[0], {}, {}, 1, false);
+      });
+  check_operation(
+      "max_pool", {{{2, 13, 3}, 1}}, [](const auto& t) { return max_pool(t[0], 3, 2, 1); },
+      [](const auto& v) {
+        return reference::max_pool<double>({2, 13, 3, 3, 2, 1}, v[0]).y;
+      });
+}
+
+TEST_CASE("engine: l2_normalize and nt_xent") {
+  check_operation(
+      "l2_normalize", {{{4, 7}, 1}}, [](const auto& t) { return l2_normalize(t[0]); },
+      [](const auto& v) { return reference::l2_normalize(4, 7, v[0]); });
+  for (float temperature : {0.07f, 0.5f})
+    check_operation(
+        "nt_xent", {{{6, 5}, 1}}, [&](const auto& t) { return nt_xent(t[0], temperature); },
+        [&](const auto& v) {
+          return Doubles{reference::nt_xent<double>(6, 5, temperature, reference::l2_normalize(6, 5, v[0])).loss};
+        });
+}
+
+TEST_CASE("engine: bce_with_logits, plain, weighted and focal") {
+  std::vector<float> targets;
+  for (int i = 0; i < 15; ++i) targets.push_back(static_cast<float>(i % 2));
+  const std::vector<float> ones{1, 1, 1}, quarter(3, 0.25f), positive{3, 0.5f, 2};
+  for (const auto& [plus, minus, gamma] :
+       {std::tuple{ones, ones, 0.0f}, std::tuple{positive, ones, 0.0f}, std::tuple{quarter, quarter, 2.0f}})
+    check_operation(
+        "bce_with_logits", {{{5, 3}, 1}},
+        [&](const auto& t) {
+          return bce_with_logits(t[0], Tensor::from(targets, {5, 3}),
+                                 {Tensor::from(plus, {3}), Tensor::from(minus, {3}), gamma});
+        },
+        [&](const auto& v) {
+          return Doubles{reference::bce<double>(5, 3, gamma, v[0], test::to_double(targets), test::to_double(plus),
+                                                test::to_double(minus))
+                             .loss};
+        });
+}
+
+TEST_CASE("engine: shapes that do not fit are refused with the operation and the shapes") {
+  const Tensor series = Tensor::zeros({2, 5, 3}), rows = Tensor::zeros({4, 3});
+  const auto sentence = [](const auto& action) { return test::sentence_of<Error>(action); };
+  CHECK(sentence([&] {
+          conv1d(series, Tensor::zeros({3, 4, 2}), {}, {});
+        }) == "conv1d: expected a weight [K, 3, C_out], found the shape [3, 4, 2]");
+  CHECK(sentence([&] { conv1d(series, Tensor::zeros({9, 3, 2}), {}, {}); }).find("5") != std::string::npos);
+  CHECK(sentence([&] { linear(series, rows, {}); }).find("linear: expected an input [M, D]") == 0);
+  CHECK(sentence([&] {
+          linear(rows, Tensor::zeros({3, 2}), Tensor::zeros({3}));
+        }).find("a bias [2]") != std::string::npos);
+  CHECK(sentence([&] { add(series, rows); }).find("[2, 5, 3]") != std::string::npos);
+  CHECK(sentence([&] { nt_xent(Tensor::zeros({5, 3}), 0.1f); }).find("5") != std::string::npos);
+  CHECK(sentence([&] { nt_xent(rows, 0); }).find("0") != std::string::npos);
+  CHECK(sentence([&] { max_pool(series, 7, 1); }).find("7") != std::string::npos);
+  CHECK(sentence([&] { dropout(rows, 1, {}, Mode::train()); }).find("[0, 1)") != std::string::npos);
+  Norm norm(3);
+  const Tensor gamma = Tensor::zeros({3});
+  CHECK(sentence([&] { batch_norm(series, norm.with(gamma, gamma), Mode::train(3)); }).find("3 views") !=
+        std::string::npos);
+  CHECK(sentence([&] {
+          batch_norm(Tensor::zeros({1, 3}), norm.with(gamma, gamma), Mode::train());
+        }).find("at least two values") != std::string::npos);
+}
