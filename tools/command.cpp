@@ -30,6 +30,17 @@ std::filesystem::path beside(const std::filesystem::path& out, const std::string
   return out.parent_path() / (out.stem().string() + "." + suffix);
 }
 
+/// CLI11 would answer an unknown command with "A subcommand is required".
+static void require_known_command(const CLI::App& app, int argc, const char* const* argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == argv[1]) return;
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  throw UsageError(fmt::format("unknown command '{}'; expected one of {}", argv[1], known));
+}
+
 int run_command_line(int argc, const char* const* argv) {
   CLI::App app{"Systole: contrastive self-supervised learning on ECGs"};
   app.name("systole");
@@ -42,6 +53,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_evaluate(app);
   add_info(app);
   try {
+    require_known_command(app, argc, argv);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& success) {  // --help, --version

@@ -87,7 +87,7 @@ TEST_CASE("contrastive: exp2 is within 2 ulp and never below 2^-126") {
     for (int l = 0; l < kWidth; ++l) in[l] = x + 0.00317f * static_cast<float>(l);
     cpu::store(cpu::exp2(cpu::load(in)), out);
     for (int l = 0; l < kWidth; ++l) {
-      const double exact = std::exp2(double{in[l]}), ulp = std::exp2(std::floor(in[l]) - 23);
+      const double exact = std::exp2(double{in[l]}), ulp = std::exp2(std::floor(double{in[l]}) - 23);
       worst = std::max(worst, std::abs(out[l] - exact) / ulp);
     }
   }

@@ -42,12 +42,18 @@ fs::path copy_of_dataset(const TemporaryFolder& folder) {
   return folder / "data";
 }
 
-fs::path first_record(const fs::path& root, const std::string& extension) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(root / "records100"))
-    if (entry.path().extension() == extension) files.push_back(entry.path());
-  REQUIRE(!files.empty());
-  return *std::min_element(files.begin(), files.end());
+/// A file of the first record of the csv that belongs to a training fold: …,FOLD,records100/….
+fs::path training_record(const fs::path& root, const std::string& extension) {
+  std::istringstream csv(read_file(root / "ptbxl_database.csv"));
+  const std::string before_name = ",records100/";
+  for (std::string line; std::getline(csv, line);) {
+    const size_t at = line.find(before_name);
+    if (at == std::string::npos) continue;
+    const int fold = std::stoi(line.substr(line.rfind(',', at - 1) + 1));
+    if (fold <= 8) return root / (line.substr(at + 1, line.find(',', at + 1) - at - 1) + extension);
+  }
+  FAIL("no training record");
+  return {};
 }
 
 constexpr const char* kSmallPretrain = "--epochs 1 --batch-size 32 --width 4 --projection-hidden 16 --projection-dim 8";
@@ -147,8 +153,8 @@ TEST_CASE("tools: info names devices, encoders with their sizes, losses and reci
 TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was expected") {
   const TemporaryFolder out;
   const std::string root = "--data-root " + dataset().string(), file = "--out " + (out / "x.pt").string();
-  check_refused("pretrain --frobnicate", 2, {"--"}, out.path());
-  check_refused("frobnicate", 2, {"frobnicate"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --frobnicate", root, file), 2, {"--frobnicate"}, out.path());
+  check_refused("frobnicate", 2, {"unknown command 'frobnicate'", "pretrain"}, out.path());
   check_refused("", 2, {"subcommand"}, out.path());
   check_refused("pretrain " + root, 2, {"--out"}, out.path());
   for (const char* fraction : {"0", "2", "-0.1", "nan"})
@@ -179,7 +185,7 @@ TEST_CASE("tools: missing and damaged files end with code 1, name the file and l
                 {"no/such"}, out.path());
 
   SUBCASE("truncated samples") {
-    const fs::path root = copy_of_dataset(work), dat = first_record(root, ".dat");
+    const fs::path root = copy_of_dataset(work), dat = training_record(root, ".dat");
     fs::resize_file(dat, 23'000);
     check_refused(pretrain(root), 1, {dat.stem().string(), "23000", "24000"}, out.path());
     const Outcome skipped = run(pretrain(root) + " --skip-bad-records");
@@ -187,19 +193,19 @@ TEST_CASE("tools: missing and damaged files end with code 1, name the file and l
     CHECK(skipped.output.find("1") != std::string::npos);
   }
   SUBCASE("malformed header") {
-    const fs::path root = copy_of_dataset(work), hea = first_record(root, ".hea");
+    const fs::path root = copy_of_dataset(work), hea = training_record(root, ".hea");
     write_file(hea, "00001_lr twelve 100 1000\n");
     check_refused(pretrain(root), 1, {hea.filename().string(), "twelve"}, out.path());
   }
   SUBCASE("wrong checksum") {
-    const fs::path root = copy_of_dataset(work), dat = first_record(root, ".dat");
+    const fs::path root = copy_of_dataset(work), dat = training_record(root, ".dat");
     std::string bytes = read_file(dat);
     bytes[100] = static_cast<char>(bytes[100] + 1);
     write_file(dat, bytes);
     check_refused(pretrain(root), 1, {dat.stem().string(), "checksum"}, out.path());
   }
   SUBCASE("unknown format") {
-    const fs::path root = copy_of_dataset(work), hea = first_record(root, ".hea");
+    const fs::path root = copy_of_dataset(work), hea = training_record(root, ".hea");
     std::string text = read_file(hea);
     const size_t at = text.find(".dat 16 ");
     REQUIRE(at != std::string::npos);
