@@ -4,6 +4,7 @@
 #include "data/generator_pathology.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace systole::data::synthetic {
 namespace {
@@ -154,7 +155,7 @@ void add_potassium(std::vector<Wave>& beat, float potassium_mmol_l, float respon
       wave.centre_s -= 0.010f * high;
     }
     if (wave.kind != WaveKind::t) continue;
-    wave.mv = std::exp(0.50f * std::min(excess, 2.0f)) * wave.mv;
+    wave.mv = std::exp(1.1f * std::tanh(0.48f * excess)) * wave.mv;
     wave.rise_s /= 1 + 0.35f * high;
     wave.fall_s /= 1 + 0.15f * high;
   }

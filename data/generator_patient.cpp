@@ -187,8 +187,8 @@ Condition condition_on(const History& history, int visit, Draws& draw) {
 
 NoiseLevels make_noise(Draws& draw) {
   NoiseLevels noise;
-  noise.wander_mv = 0.035f * draw.factor(0.8f);
-  noise.muscle_mv = 0.012f * draw.factor(0.7f);
+  noise.wander_mv = 0.05f * draw.factor(0.8f);
+  noise.muscle_mv = 0.016f * draw.factor(0.7f);
   noise.mains_mv = 0.004f * draw.factor(1.0f);
   noise.motion = draw.chance(0.06f);
   return noise;
@@ -242,7 +242,7 @@ Patient make_patient(uint64_t seed, uint32_t index) {
                                       42.0f, 140.0f);
     visit.atrial_premature = visit.fibrillation ? 0 : history.atrial_premature;
     visit.ventricular_premature = history.ventricular_premature;
-    visit.gain = draw.factor(0.12f);
+    visit.gain = draw.factor(0.15f);
     visit.noise = make_noise(draw);
     Draws reader = draws(seed, Stream::reader, index, static_cast<uint32_t>(v));
     note_diagnoses(visit, reader);

@@ -5,20 +5,11 @@
 #include <fmt/format.h>
 
 #include "data/label_fraction.h"
-#include "kernels/common/parallel.h"
+#include "tools/frozen_encoder.h"
 #include "tools/progress.h"
 
 namespace systole::tools {
 namespace {
-
-constexpr size_t kEvaluationBatch = 64;
-
-/// Calls visit(records) for consecutive batches.
-template <class Visit>
-void for_each_batch(std::span<const size_t> records, size_t batch, const Visit& visit) {
-  for (size_t begin = 0; begin < records.size(); begin += batch)
-    visit(records.subspan(begin, std::min(batch, records.size() - begin)));
-}
 
 models::Predictions labelled(const data::Dataset& dataset, const std::vector<size_t>& records) {
   models::Predictions p;
@@ -69,70 +60,6 @@ BceWeights make_weights(const std::string& loss, const data::Dataset& dataset, c
   const Tensor balanced = Tensor::from(weight, {C}, device);
   return {balanced, balanced, 0.0f};
 }
-
-/// Sets BatchNorm's running statistics of an untrained encoder to the averages over the training records: with their
-/// initial values a frozen random encoder would not normalise at all, which is no fair baseline.
-void calibrate(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
-               Arena& arena) {
-  const NoGradient no_gradient;
-  int batch = 0;
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    encoder.forward(batches.views(rows, {}), Mode::train(1, 1.0f / static_cast<float>(++batch)));
-  });
-}
-
-struct Features {
-  std::vector<float> values;  // [records, size]
-  size_t size;
-};
-
-Features compute_features(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
-                          Arena& arena) {
-  const NoGradient no_gradient;
-  Features features{{}, static_cast<size_t>(encoder.latent_size())};
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    const std::vector<float> latent = encoder.latent(batches.views(rows, {}), Mode::evaluation()).to_vector();
-    features.values.insert(features.values.end(), latent.begin(), latent.end());
-  });
-  return features;
-}
-
-/// Mean and standard deviation of each feature over the training records. A head that is trained on features of such
-/// different scales as a frozen encoder gives would converge slowly; the affine is folded into its weights afterwards.
-struct Standardization {
-  std::vector<float> mean, std;
-
-  explicit Standardization(const Features& f) : mean(f.size, 0), std(f.size, 1) {
-    const size_t rows = f.values.size() / f.size;
-    for (size_t i = 0; i < f.size; ++i) {
-      double sum = 0, squares = 0;
-      for (size_t r = 0; r < rows; ++r) sum += f.values[r * f.size + i];
-      const double m = sum / static_cast<double>(rows);
-      for (size_t r = 0; r < rows; ++r) squares += std::pow(f.values[r * f.size + i] - m, 2);
-      mean[i] = static_cast<float>(m);
-      const double deviation = std::sqrt(squares / static_cast<double>(rows));
-      if (deviation > 1e-12) std[i] = static_cast<float>(deviation);
-    }
-  }
-
-  void apply(Features& f) const {
-    for (size_t i = 0; i < f.values.size(); ++i) f.values[i] = (f.values[i] - mean[i % f.size]) / std[i % f.size];
-  }
-
-  /// The head on raw features that equals `head` on standardised ones: w / std, b − Σ w·mean / std.
-  void fold_into(const models::LinearLayer& head) const {
-    const int64_t in = head.weight.shape[0], out = head.weight.shape[1];
-    float* w = head.weight.value.data();
-    float* b = head.bias.value.data();
-    for (int64_t i = 0; i < in; ++i)
-      for (int64_t o = 0; o < out; ++o) {
-        w[i * out + o] /= std[static_cast<size_t>(i)];
-        b[o] -= w[i * out + o] * mean[static_cast<size_t>(i)];
-      }
-  }
-};
 
 class ClassifierTraining {
  public:
@@ -288,14 +215,7 @@ class ClassifierTraining {
 
 nlohmann::json to_json(const ClassifierOptions& o) {
   return {{"command", o.command},
-          {"epochs", o.training.epochs},
-          {"batch_size", o.training.batch_size},
-          {"lr", o.training.learning_rate},
-          {"optimizer", o.training.optimizer},
-          {"weight_decay", o.training.weight_decay},
-          {"clip_norm", o.training.clip_norm},
-          {"schedule", o.training.schedule},
-          {"warmup_epochs", o.training.warmup_epochs},
+          {"training", to_json(o.training)},
           {"label_fraction", o.label_fraction},
           {"loss", o.loss},
           {"balance_strategy", o.balance_strategy},

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -66,6 +67,16 @@ class Batches {
   int length_;
   Device device_;
 };
+
+/// Records per batch where no gradient is computed.
+inline constexpr size_t kEvaluationBatch = 64;
+
+/// Calls visit(records) for consecutive batches.
+template <class Visit>
+void for_each_batch(std::span<const size_t> records, size_t batch, const Visit& visit) {
+  for (size_t begin = 0; begin < records.size(); begin += batch)
+    visit(records.subspan(begin, std::min(batch, records.size() - begin)));
+}
 
 /// The length of views for a --signal-length option: 0 stands for whole records. Throws UsageError when records are
 /// shorter.

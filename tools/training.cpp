@@ -38,6 +38,12 @@ void check(const TrainingOptions& o) {
   parse_optimizer(o.optimizer);
 }
 
+nlohmann::json to_json(const TrainingOptions& o) {
+  return {{"epochs", o.epochs},       {"batch_size", o.batch_size},       {"lr", o.learning_rate},
+          {"optimizer", o.optimizer}, {"weight_decay", o.weight_decay},   {"clip_norm", o.clip_norm},
+          {"schedule", o.schedule},   {"warmup_epochs", o.warmup_epochs}, {"signal_length", o.signal_length}};
+}
+
 OptimizerOptions optimizer_options(const TrainingOptions& o) {
   return {.kind = parse_optimizer(o.optimizer),
           .weight_decay = static_cast<float>(o.weight_decay),

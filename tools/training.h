@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/optimizer.h"
@@ -25,6 +26,9 @@ struct TrainingOptions {
 void add_training_options(CLI::App& command, TrainingOptions& options);
 /// Throws UsageError for a value out of range.
 void check(const TrainingOptions& options);
+
+/// For the description of a model file.
+nlohmann::json to_json(const TrainingOptions& options);
 
 OptimizerOptions optimizer_options(const TrainingOptions& options);
 Schedule make_schedule(const TrainingOptions& options, int64_t steps_per_epoch);

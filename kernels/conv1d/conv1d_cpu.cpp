@@ -148,7 +148,7 @@ struct WeightGradient {
   explicit WeightGradient(const Conv1dShape& s)
       : shape(s),
         layout(forward_layout(s)),
-        pitch(s.C_in % kOddLine ? s.C_in : s.C_in + kOddLine),
+        pitch(s.C_in % (2 * kLine) ? s.C_in : s.C_in + kLine),
         window_offset(static_cast<size_t>(s.K) * static_cast<size_t>(s.C_in)) {
     for (size_t i = 0; i < window_offset.size(); ++i) {
       const auto C_in = static_cast<size_t>(s.C_in);
@@ -157,8 +157,8 @@ struct WeightGradient {
   }
 
   // A tile reads 6 neighbouring floats of every row. Rows a power of two apart would all fall into a few sets of the L1
-  // cache, so they are one cache line further apart.
-  static constexpr int kOddLine = 16;
+  // cache, so rows of an even number of cache lines get one line more.
+  static constexpr int kLine = 16;
 };
 
 /// dw[(k, c), columns] (+)= Σ windows[l, (k, c)] · dy[l, columns] over some outputs l of a strip, one panel of columns.
