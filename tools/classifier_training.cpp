@@ -1,10 +1,12 @@
 #include "tools/classifier_training.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
 #include "data/label_fraction.h"
+#include "engine/checkpoint/atomic_file.h"
 #include "tools/frozen_encoder.h"
 #include "tools/progress.h"
 
@@ -59,6 +61,12 @@ BceWeights make_weights(const std::string& loss, const data::Dataset& dataset, c
   for (float& w : weight) w *= static_cast<float>(static_cast<double>(classes) / sum);
   const Tensor balanced = Tensor::from(weight, {C}, device);
   return {balanced, balanced, 0.0f};
+}
+
+/// By macro F1 at 0.5; where that ties or is undefined (rare classes, few labels), by macro AUROC.
+bool is_better(const models::QuickMetrics& a, const models::QuickMetrics& b) {
+  const auto value = [](double metric) { return std::isnan(metric) ? -1.0 : metric; };
+  return std::pair(value(a.macro_f1), value(a.macro_auroc)) > std::pair(value(b.macro_f1), value(b.macro_auroc));
 }
 
 class ClassifierTraining {
@@ -156,11 +164,12 @@ class ClassifierTraining {
     const TrainingOptions& t = options_.training;
     const auto batch = static_cast<size_t>(t.batch_size);
     const size_t tail = training.size() % batch;
-    const bool drop_tail = tail == 1 && training.size() > 1;  // BatchNorm and its gradient need two records
+    const bool drop_tail =
+        tail == 1 && training.size() > 1;  // a batch of one would weigh that record as much as a whole batch
     const auto steps_per_epoch = static_cast<int64_t>((training.size() + batch - 1) / batch) - (drop_tail ? 1 : 0);
     const Schedule schedule = make_schedule(t, steps_per_epoch);
     Progress progress(options_.command, t.epochs, "epochs");
-    double best_f1 = -1;
+    models::QuickMetrics best{};
     for (int epoch = 0; epoch < t.epochs; ++epoch) {
       std::vector<size_t> order =
           data::epoch_order(dataset_, training, data::parse_balance_strategy(options_.balance_strategy),
@@ -173,17 +182,18 @@ class ClassifierTraining {
         trained.zero_gradients();
         const Tensor loss = bce_with_logits(logits(rows, step), batches_.targets(rows), weights_);
         const double value = loss.item();
-        require_finite(value, step + 1);
+        require_finite("loss", value, step + 1);
         backward(loss);
         const double rate = schedule.at(step);
         const double norm = optimizer.step(static_cast<float>(rate));
+        require_finite("gradient's norm", norm, step + 1);
         loss_sum += value;
         if ((step + 1) % static_cast<uint32_t>(t.log_every) == 0)
           log.write({{"step", step + 1}, {"epoch", epoch + 1}, {"loss", value}, {"lr", rate}, {"gradient_norm", norm}});
       });
       const models::QuickMetrics validation = models::quick_metrics(validate());
-      if (validation.macro_f1 > best_f1) {
-        best_f1 = validation.macro_f1;
+      if (best_epoch_ == 0 || is_better(validation, best)) {
+        best = validation;
         best_epoch_ = epoch + 1;
         keep();
       }
@@ -198,7 +208,7 @@ class ClassifierTraining {
                                              validation.macro_f1));
     }
     progress.finish();
-    fmt::print(stderr, "best epoch {} of {}: macro F1 {:.4f} on fold {}\n", best_epoch_, t.epochs, best_f1,
+    fmt::print(stderr, "best epoch {} of {}: macro F1 {:.4f} on fold {}\n", best_epoch_, t.epochs, best.macro_f1,
                kValidationFold);
   }
 
@@ -228,8 +238,10 @@ void check(const ClassifierOptions& o) {
   check(o.training);
   require_option(o.label_fraction > 0 && o.label_fraction <= 1, "--label-fraction", "above 0 and at most 1",
                  fmt::to_string(o.label_fraction));
-  require_option(o.width >= 1, "--width", "at least 1", std::to_string(o.width));
+  require_option(o.width >= 1 && o.width <= 4096, "--width", "between 1 and 4096", std::to_string(o.width));
   check_writable(o.out);
+  check_file_writable(beside(o.out, "metrics.jsonl"));
+  require_option(o.out != o.ssl_checkpoint, "--out", "another file than --ssl-checkpoint", o.out.string());
 }
 
 }  // namespace
@@ -240,7 +252,7 @@ void add_classifier_options(CLI::App& command, ClassifierOptions& o) {
   add_training_options(command, o.training);
   command
       .add_option("--label-fraction", o.label_fraction,
-                  "Share of the labelled patients of folds 1-8 to train on, above 0 to 1")
+                  "Share of the records of folds 1-8 whose labels are used, above 0 to 1; patients are taken whole")
       ->capture_default_str();
   command.add_option("--loss", o.loss, "bce, focal (alpha 0.25, gamma 2), weighted or class_balanced (beta 0.9999)")
       ->check(CLI::IsMember({"bce", "focal", "weighted", "class_balanced"}))
@@ -264,11 +276,12 @@ models::Predictions predict(models::Classifier& classifier, const Batches& batch
   return p;
 }
 
-void train_classifier(const ClassifierOptions& o) {
+void train_classifier(ClassifierOptions o) {
   check(o);
   const Device device = prepare(o.common);
   std::optional<EncoderFile> encoder;
   if (!o.ssl_checkpoint.empty()) encoder = read_encoder(o.ssl_checkpoint);
+  if (encoder) adopt_sampling_rate(encoder->description, o.data);
 
   std::vector<int> folds = kTrainingFolds;
   folds.push_back(kValidationFold);
@@ -298,9 +311,8 @@ void train_classifier(const ClassifierOptions& o) {
   if (encoder) run.load_encoder(*encoder);
 
   RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(stderr, "{} on {} labelled ECGs of folds 1-8 ({:g} of the patients), {} parameters{}\n", o.command,
-             training.size(), o.label_fraction, run.store().parameter_count(),
-             o.freeze_encoder ? ", encoder frozen" : "");
+  fmt::print(stderr, "{} on the labels of {} ECGs ({:g} of folds 1-8), {} parameters{}\n", o.command, training.size(),
+             o.label_fraction, run.store().parameter_count(), o.freeze_encoder ? ", encoder frozen" : "");
   run.run(training, validation, log);
   write_model(o.out, run.store(), "model", "",
               {.normalization = normalization,

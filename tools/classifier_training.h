@@ -36,7 +36,7 @@ void add_classifier_options(CLI::App& command, ClassifierOptions& options);
 
 /// Trains on a fraction of the labels of folds 1–8, keeps a copy of the weights with the best macro F1 on fold 9, and
 /// writes it.
-void train_classifier(const ClassifierOptions& options);
+void train_classifier(ClassifierOptions options);
 
 /// The probabilities of the records, in evaluation mode.
 models::Predictions predict(models::Classifier& classifier, const Batches& batches, const std::vector<size_t>& records,

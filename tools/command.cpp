@@ -1,7 +1,9 @@
 #include "tools/command.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fmt/format.h>
+#include <new>
 
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
@@ -65,6 +67,9 @@ int run_command_line(int argc, const char* const* argv) {
   } catch (const UsageError& error) {
     fmt::print(stderr, "systole: {}\n", error.what());
     return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "systole: out of memory; a smaller --batch-size, --width or --signal-length needs less\n");
+    return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "systole: {}\n", error.what());
     return 1;

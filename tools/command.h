@@ -1,13 +1,16 @@
 // What the subcommands share: common options, the device they choose, and where a run's files go.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
 
 #include "kernels/common/device.h"
+
+namespace CLI {
+class App;
+}
 
 namespace systole::tools {
 

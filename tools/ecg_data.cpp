@@ -1,5 +1,6 @@
 #include "tools/ecg_data.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -25,6 +26,10 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--labels", options.labels, "Label set: superclass, subclass, form, rhythm or all")
       ->check(CLI::IsMember({"superclass", "subclass", "form", "rhythm", "all"}))
       ->capture_default_str();
+  add_unlabelled_option(command, options);
+}
+
+void add_unlabelled_option(CLI::App& command, DataOptions& options) {
   command.add_flag("--drop-unlabelled", options.drop_unlabelled, "Leave out records without any label of the set");
 }
 

@@ -2,7 +2,6 @@
 // of views.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <span>
@@ -13,6 +12,10 @@
 #include "data/dataset.h"
 #include "data/normalization.h"
 #include "engine/tensor.h"
+
+namespace CLI {
+class App;
+}
 
 namespace systole::tools {
 
@@ -29,6 +32,9 @@ void add_data_options(CLI::App& command, DataOptions& options);
 /// Adds --data-root, --sampling-rate and --skip-bad-records only: for commands that read no labels.
 void add_signal_options(CLI::App& command, DataOptions& options);
 
+/// Adds --drop-unlabelled.
+void add_unlabelled_option(CLI::App& command, DataOptions& options);
+
 /// Loads the records of the folds and says on standard error what is missing or was skipped.
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds);
 
@@ -42,8 +48,7 @@ inline constexpr int kTestFold = 10;
 /// Cuts batches out of a data set: normalised views and targets.
 class Batches {
  public:
-  /// Views have `length` samples. Throws Error when records are shorter, or when the normalisation is of other leads,
-  /// rate or unit.
+  /// Views have `length` samples. Throws Error when records are shorter, or when the normalisation does not match them.
   Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device);
 
   struct Views {

@@ -1,5 +1,6 @@
 // systole evaluate: a classifier on the test fold, with bootstrap intervals over patients.
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>
 
@@ -17,9 +18,23 @@ struct EvaluateOptions {
   int bootstrap = 1000;
 };
 
-/// The label set of the checkpoint is the one that is evaluated; a file without a description leaves it to --labels.
-void adopt_labels(EvaluateOptions& o, const ClassifierFile& file) {
-  if (!file.description.label_set.empty()) o.data.labels = file.description.label_set;
+/// The labels and the sampling rate of the run are those that the classifier was trained with.
+void adopt_description(EvaluateOptions& o, const ClassifierFile& file) {
+  if (!file.description.normalization || file.description.classes.empty())
+    throw Error(
+        fmt::format("{}: says nothing about the preprocessing of its signals; only files that finetune or supervised "
+                    "wrote can be evaluated",
+                    o.checkpoint.string()));
+  adopt_sampling_rate(file.description, o.data);
+  o.data.labels = file.description.label_set;
+}
+
+/// Figures of folds that had a part in the training are no test results.
+void warn_about_folds(const std::vector<int>& folds) {
+  for (int fold : folds)
+    if (fold <= kValidationFold)
+      fmt::print(stderr, "fold {} was {}: this is no test result\n", fold,
+                 fold == kValidationFold ? "used for model selection" : "trained on");
 }
 
 void check_classes(const EvaluateOptions& o, const ClassifierFile& file, const data::Dataset& dataset) {
@@ -32,19 +47,16 @@ void check_classes(const EvaluateOptions& o, const ClassifierFile& file, const d
 }
 
 void evaluate(EvaluateOptions o) {
-  require_option(o.bootstrap >= 1, "--bootstrap", "at least 1", std::to_string(o.bootstrap));
+  require_option(o.bootstrap >= 1 && o.bootstrap <= 1'000'000, "--bootstrap", "between 1 and 1000000",
+                 std::to_string(o.bootstrap));
   if (!o.json.empty()) check_file_writable(o.json);
   const Device device = prepare(o.common);
   const ClassifierFile file = read_classifier(o.checkpoint);
-  adopt_labels(o, file);
+  adopt_description(o, file);
+  warn_about_folds(o.folds);
   const data::Dataset dataset = load(o.data, o.folds);
   const std::vector<size_t> records = records_of_folds(dataset, o.folds);
   check_classes(o, file, dataset);
-  if (!file.description.normalization)
-    throw Error(fmt::format(
-        "{}: says nothing about the preprocessing of its signals; only files that finetune or supervised wrote "
-        "can be evaluated",
-        o.checkpoint.string()));
   check_matches(*file.description.normalization, dataset);
   const Batches batches(dataset, *file.description.normalization, view_length(dataset, file.description.signal_length),
                         device);
@@ -59,13 +71,14 @@ void evaluate(EvaluateOptions o) {
   if (o.json.empty()) return;
   nlohmann::ordered_json report{
       {"checkpoint", o.checkpoint.string()},
-      {"data", dataset.name},
+      {"data", o.data.root.string()},
+      {"sampling_rate_hz", o.data.sampling_rate_hz},
       {"label_set", o.data.labels},
       {"folds", o.folds},
       {"records", records.size()},
       {"bootstrap", {{"replicates", o.bootstrap}, {"over", "patients"}, {"seed", o.common.seed}}}};
   report["metrics"] = models::to_json(evaluation);
-  write_file_atomically(o.json, report.dump(2) + "\n");
+  write_file_atomically(o.json, report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace
@@ -75,7 +88,8 @@ void add_evaluate(CLI::App& app) {
   EvaluateOptions& o = *options;
   CLI::App& command =
       *app.add_subcommand("evaluate", "AUROC, F1, sensitivity and specificity of a classifier (fold 10)");
-  add_data_options(command, o.data);
+  add_signal_options(command, o.data);
+  add_unlabelled_option(command, o.data);
   command.add_option("--checkpoint", o.checkpoint, "Classifier file of finetune or supervised")->required();
   command.add_option("--json", o.json, "Also write the result to this file");
   command.add_option("--folds", o.folds, "Folds to evaluate on")

@@ -1,5 +1,6 @@
 // systole finetune: a classifier on a pre-trained encoder (or a random one, as the baseline), with few labels.
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "tools/classifier_training.h"
@@ -19,6 +20,8 @@ void add_finetune(CLI::App& app) {
       "Encoder file of pretrain; without it the encoder starts at random (with --freeze-encoder: the frozen random "
       "baseline, its BatchNorm statistics taken from the training records)");
   command.add_flag("--freeze-encoder", o.freeze_encoder, "Train the head only; the encoder runs in evaluation mode");
+  command.add_option("--width", o.width, "Channels of the first block of an encoder that no checkpoint gives")
+      ->capture_default_str();
   add_classifier_options(command, o);
   command.callback([options] { train_classifier(*options); });
 }

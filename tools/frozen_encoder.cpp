@@ -1,5 +1,6 @@
 #include "tools/frozen_encoder.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace systole::tools {
@@ -34,9 +35,13 @@ Standardization::Standardization(const Features& f) : mean_(f.size, 0), std_(f.s
     const double mean = sum / static_cast<double>(rows);
     for (size_t r = 0; r < rows; ++r) squares += std::pow(f.values[r * f.size + i] - mean, 2);
     mean_[i] = static_cast<float>(mean);
-    const double deviation = std::sqrt(squares / static_cast<double>(rows));
-    if (deviation > 1e-12) std_[i] = static_cast<float>(deviation);  // a constant feature stays unscaled
+    std_[i] = static_cast<float>(std::sqrt(squares / static_cast<double>(rows)));
   }
+  // A channel that hardly moves on few training records must not become a giant on others.
+  std::vector<float> sorted = std_;
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(f.size / 2), sorted.end());
+  const float floor = std::max(0.01f * sorted[f.size / 2], 1e-6f);
+  for (float& deviation : std_) deviation = std::max(deviation, floor);
 }
 
 void Standardization::apply(Features& f) const {

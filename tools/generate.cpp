@@ -1,5 +1,6 @@
 // systole generate: a synthetic data set in PTB-XL's layout.
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>
 

@@ -1,5 +1,6 @@
 // systole info: what this build and machine can do.
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "augment/views.h"

@@ -1,8 +1,8 @@
 #include "tools/model_file.h"
 
+#include <cmath>
 #include <fmt/format.h>
 
-#include "data/normalization.h"
 #include "kernels/common/error.h"
 
 namespace systole::tools {
@@ -34,7 +34,7 @@ std::string to_text(const Description& d) {
     text["classes"] = d.classes;
     text["label_set"] = d.label_set;
   }
-  return text.dump(1);
+  return text.dump(1, ' ', false, json::error_handler_t::replace);  // a path need not be UTF-8
 }
 
 Description parse_description(const std::string& text, const std::string& path) {
@@ -59,6 +59,11 @@ Description parse_description(const std::string& text, const std::string& path) 
 void write_model(const std::filesystem::path& path, const ParameterStore& store, const std::string& section,
                  const std::string& prefix, const Description& description) {
   write_tensor_file(path, {{{section, store.state(prefix)}}, to_text(description)});
+}
+
+void adopt_sampling_rate(const Description& description, DataOptions& options) {
+  if (description.normalization)
+    options.sampling_rate_hz = static_cast<int>(std::lround(description.normalization->sampling_rate_hz));
 }
 
 EncoderFile read_encoder(const std::filesystem::path& path) {

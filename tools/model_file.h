@@ -12,6 +12,7 @@
 #include "engine/checkpoint/tensor_file.h"
 #include "engine/parameters.h"
 #include "models/encoder.h"
+#include "tools/ecg_data.h"
 
 namespace systole::tools {
 
@@ -26,6 +27,9 @@ struct Description {
 /// Writes the parameters whose names start with `prefix` as section `section`.
 void write_model(const std::filesystem::path& path, const ParameterStore& store, const std::string& section,
                  const std::string& prefix, const Description& description);
+
+/// Sets the sampling rate of the data to the one that the model was trained at, if its file says so.
+void adopt_sampling_rate(const Description& description, DataOptions& options);
 
 struct EncoderFile {
   NamedArrays arrays;  // names as in the encoder: features.0.block.0.weight …

@@ -1,11 +1,13 @@
 // systole pretrain: SimCLR on the records of folds 1–8, without their labels.
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>
 #include <numeric>
 
 #include "data/label_fraction.h"
 #include "engine/arena.h"
+#include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
 #include "models/simclr.h"
 #include "tools/command.h"
@@ -45,11 +47,15 @@ void check(const PretrainOptions& o) {
   check(o.training);
   require_option(o.temperature > 0 && std::isfinite(o.temperature), "--temperature", "positive",
                  fmt::to_string(o.temperature));
-  require_option(o.projection_dim >= 1, "--projection-dim", "at least 1", std::to_string(o.projection_dim));
-  require_option(o.projection_hidden >= 1, "--projection-hidden", "at least 1", std::to_string(o.projection_hidden));
-  require_option(o.width >= 1, "--width", "at least 1", std::to_string(o.width));
+  require_option(o.projection_dim >= 1 && o.projection_dim <= 65536, "--projection-dim", "between 1 and 65536",
+                 std::to_string(o.projection_dim));
+  require_option(o.projection_hidden >= 1 && o.projection_hidden <= 65536, "--projection-hidden", "between 1 and 65536",
+                 std::to_string(o.projection_hidden));
+  require_option(o.width >= 1 && o.width <= 4096, "--width", "between 1 and 4096", std::to_string(o.width));
   check_writable(o.out);
+  check_file_writable(beside(o.out, "metrics.jsonl"));
   if (!o.save_init.empty()) check_writable(o.save_init);
+  require_option(o.out != o.save_init, "--save-init", "another file than --out", o.save_init.string());
 }
 
 /// The steps of one run. One batch is the unit of work; everything random follows from the seed, the step and the
@@ -128,9 +134,11 @@ class Pretraining {
     store_.zero_gradients();
     const Tensor loss = model_.loss(views);
     const double value = loss.item();
-    require_finite(value, optimizer_->steps() + 1);
+    require_finite("loss", value, optimizer_->steps() + 1);
     backward(loss);
-    return {value, optimizer_->step(static_cast<float>(learning_rate))};
+    const double norm = optimizer_->step(static_cast<float>(learning_rate));
+    require_finite("gradient's norm", norm, optimizer_->steps());
+    return {value, norm};
   }
 
   const PretrainOptions& options_;

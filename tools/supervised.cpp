@@ -1,5 +1,6 @@
 // systole supervised: the same classifier from scratch, the baseline of every pre-training.
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "tools/classifier_training.h"

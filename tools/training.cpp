@@ -1,5 +1,6 @@
 #include "tools/training.h"
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -57,9 +58,9 @@ Schedule make_schedule(const TrainingOptions& o, int64_t steps_per_epoch) {
           .total_steps = o.epochs * steps_per_epoch};
 }
 
-void require_finite(double loss, int64_t step) {
-  if (!std::isfinite(loss))
-    throw Error(fmt::format("the loss of step {} is {}; lower --lr or set --clip-norm", step, loss));
+void require_finite(const char* what, double value, int64_t step) {
+  if (!std::isfinite(value))
+    throw Error(fmt::format("the {} of step {} is {}; lower --lr or set --clip-norm", what, step, value));
 }
 
 }  // namespace systole::tools

@@ -1,12 +1,15 @@
 // What pre-training and supervised training share: the optimiser's options and learning-rate schedule.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/optimizer.h"
 #include "engine/schedule.h"
+
+namespace CLI {
+class App;
+}
 
 namespace systole::tools {
 
@@ -33,7 +36,8 @@ nlohmann::json to_json(const TrainingOptions& options);
 OptimizerOptions optimizer_options(const TrainingOptions& options);
 Schedule make_schedule(const TrainingOptions& options, int64_t steps_per_epoch);
 
-/// Throws Error, naming the step, when a loss is not finite: training on would only destroy the weights.
-void require_finite(double loss, int64_t step);
+/// Throws Error, naming the step, when the loss or the gradient's norm is not finite: training on would only destroy
+/// the weights.
+void require_finite(const char* what, double value, int64_t step);
 
 }  // namespace systole::tools

@@ -166,9 +166,10 @@ class ArchiveWriter {
     zip_.release();  // NOLINT: zip_close has freed it
     if (zip_source_open(source_.get()) != 0) throw Error("libzip cannot read its archive back from memory");
     std::array<char, 1 << 16> block;
-    for (zip_int64_t got; (got = zip_source_read(source_.get(), block.data(), block.size())) > 0;)
-      stream.write(block.data(), got);
+    zip_int64_t got;
+    while ((got = zip_source_read(source_.get(), block.data(), block.size())) > 0) stream.write(block.data(), got);
     zip_source_close(source_.get());
+    if (got < 0) throw Error("libzip cannot read its archive back from memory");
   }
 
  private:

@@ -232,8 +232,8 @@ void nt_xent_forward(Queue&, const NtXentShape& shape, const float* z, float* lo
   std::copy(sums.log_sum.begin(), sums.log_sum.end(), log_sum);
 }
 
-void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, const float* upstream, float* dz,
-                      GradientMode mode) {
+void nt_xent_backward(Queue&, const NtXentShape& shape, const float* z, const float* log_sum, const float* upstream,
+                      float* dz, GradientMode mode) {
   check(shape);
   const Exponent exponent = exponent_of(shape.temperature);
   const SimilarityRows packed = pack_for_dot_and_mix(shape.M, shape.D, z);

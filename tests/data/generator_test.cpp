@@ -92,16 +92,17 @@ Peak t_peak(const SyntheticEcg& ecg) {
   return best;
 }
 
-// Seconds around R in which the leads change faster than a tenth of the steepest change of the beat; mean over beats.
+// Seconds from 0.08 s before R to 0.15 s after it, between P and T, in which the leads change faster than a tenth of
+// the steepest change there, from first to last; mean over beats.
 double qrs_width(const SyntheticEcg& ecg) {
   double sum = 0;
   int beats = 0;
   for (const Beat& beat : ecg.beats) {
-    const int centre = static_cast<int>(beat.time_s * static_cast<float>(ecg.sampling_rate_hz)),
-              reach = ecg.sampling_rate_hz / 6;
-    if (centre < reach + 1 || centre + reach + 1 >= ecg.length) continue;
+    const int begin = static_cast<int>((beat.time_s - 0.08f) * static_cast<float>(ecg.sampling_rate_hz));
+    const int end = static_cast<int>((beat.time_s + 0.15f) * static_cast<float>(ecg.sampling_rate_hz));
+    if (begin < 1 || end + 1 >= ecg.length) continue;
     std::vector<float> steepness;
-    for (int l = centre - reach; l <= centre + reach; ++l) steepness.push_back(slope(ecg, l));
+    for (int l = begin; l <= end; ++l) steepness.push_back(slope(ecg, l));
     const float threshold = 0.1f * *std::max_element(steepness.begin(), steepness.end());
     const auto steep = [&](float s) { return s > threshold; };
     const auto first = std::find_if(steepness.begin(), steepness.end(), steep);

@@ -112,6 +112,9 @@ TEST_CASE("tools: pretrain, finetune, supervised and evaluate run on each other'
     CHECK(json["folds"] == std::vector<int>{10});
     CHECK(json.contains("metrics"));
   }
+  const Outcome selected =
+      run(fmt::format("evaluate {} --checkpoint {} --folds 9,10 --bootstrap 10", root, classifier));
+  CHECK(selected.output.find("fold 9 was used for model selection: this is no test result") != std::string::npos);
   for (const char* options : {"--loss weighted", "--loss class_balanced", "--loss bce --balance-strategy stratified"}) {
     const Outcome scratch =
         run(fmt::format("supervised {} {} --width 4 --out {} {}", root, small, classifier, options));
@@ -171,6 +174,8 @@ TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was
                 {"--signal-length", "1000 samples", "5000"}, out.path());
   check_refused(fmt::format("pretrain {} --out {}", root, (out / "x.bin").string()), 2, {"x.bin", ".pt"}, out.path());
   check_refused(fmt::format("generate --out {} --patients 0", (out / "d").string()), 2, {"--patients"}, out.path());
+  check_refused(fmt::format("finetune {} {} --ssl-checkpoint {}", root, file, (out / "x.pt").string()), 2,
+                {"--out", "--ssl-checkpoint"}, out.path());
   check_refused(fmt::format("supervised {} {} --loss hinge", root, file), 2, {"--loss", "hinge"}, out.path());
 }
 
