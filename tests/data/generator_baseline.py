@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How far simple linear models get on a data set that `systole generate` wrote (or on PTB-XL itself).
 
-Ridge regression on folds 1-7 with its penalty chosen on fold 8, AUROC on folds 9 and 10, for three kinds of features of the 100-Hz recordings:
+Ridge regression on folds 1-7 with its penalty chosen on fold 8, AUROC on folds 9 and 10, for three kinds of features
+of the 100-Hz recordings:
   beat    the mean beat (aligned at R, 0.32 s before to 0.52 s after, 8 leads) and the mean and spread of RR
   raw     all samples of 8 leads as they are
   random  ReLU of random convolutions, mean over time: an untrained encoder with a linear head
