@@ -48,7 +48,7 @@ inline constexpr int kTestFold = 10;
 /// Cuts batches out of a data set: normalised views and targets.
 class Batches {
  public:
-  /// Views have `length` samples. Throws Error when records are shorter, or when the normalisation does not match them.
+  /// Views have `length` samples. Throws Error when records are shorter. The caller has matched normalisation and data set.
   Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device);
 
   struct Views {
