@@ -35,8 +35,7 @@ const SimpleRecipe& find_recipe(const std::string& name) {
 }
 
 const AugmentKernels& augment_kernels(Device device) {
-  static const AugmentKernels none{};
-  return device == Device::cpu ? cpu::augment : none;
+  return SYSTOLE_TABLE_OF(device, augment);
 }
 
 }  // namespace systole::augment

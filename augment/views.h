@@ -56,9 +56,7 @@ struct AugmentKernels {
 
 const AugmentKernels& augment_kernels(Device device);
 
-namespace cpu {
-extern const AugmentKernels augment;
-}
+SYSTOLE_KERNEL_TABLES(AugmentKernels, augment)
 
 struct NamedRecipe {
   const char* name;

@@ -10,39 +10,30 @@
 #include "kernels/pool/pool.h"
 
 namespace systole::kernels {
-namespace {
-
-template <class Table>
-const Table& select(Device device, const Table& cpu) {
-  static const Table none{};  // every call of an entry says which kernel and device are missing
-  return device == Device::cpu ? cpu : none;
-}
-
-}  // namespace
 
 const BatchNormKernels& batch_norm_kernels(Device device) {
-  return select(device, cpu::batch_norm);
+  return SYSTOLE_TABLE_OF(device, batch_norm);
 }
 const ClassificationKernels& classification_kernels(Device device) {
-  return select(device, cpu::classification);
+  return SYSTOLE_TABLE_OF(device, classification);
 }
 const ContrastiveKernels& contrastive_kernels(Device device) {
-  return select(device, cpu::contrastive);
+  return SYSTOLE_TABLE_OF(device, contrastive);
 }
 const Conv1dKernels& conv1d_kernels(Device device) {
-  return select(device, cpu::conv1d);
+  return SYSTOLE_TABLE_OF(device, conv1d);
 }
 const ElementwiseKernels& elementwise_kernels(Device device) {
-  return select(device, cpu::elementwise);
+  return SYSTOLE_TABLE_OF(device, elementwise);
 }
 const LinearKernels& linear_kernels(Device device) {
-  return select(device, cpu::linear);
+  return SYSTOLE_TABLE_OF(device, linear);
 }
 const OptimizerKernels& optimizer_kernels(Device device) {
-  return select(device, cpu::optimizer);
+  return SYSTOLE_TABLE_OF(device, optimizer);
 }
 const PoolKernels& pool_kernels(Device device) {
-  return select(device, cpu::pool);
+  return SYSTOLE_TABLE_OF(device, pool);
 }
 
 }  // namespace systole::kernels

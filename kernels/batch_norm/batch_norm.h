@@ -66,8 +66,6 @@ struct BatchNormKernels {
 
 const BatchNormKernels& batch_norm_kernels(Device device);
 
-namespace cpu {
-extern const BatchNormKernels batch_norm;
-}
+SYSTOLE_KERNEL_TABLES(BatchNormKernels, batch_norm)
 
 }  // namespace systole::kernels

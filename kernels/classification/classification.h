@@ -34,8 +34,6 @@ struct ClassificationKernels {
 
 const ClassificationKernels& classification_kernels(Device device);
 
-namespace cpu {
-extern const ClassificationKernels classification;
-}
+SYSTOLE_KERNEL_TABLES(ClassificationKernels, classification)
 
 }  // namespace systole::kernels

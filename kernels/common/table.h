@@ -6,7 +6,8 @@
 //   const PoolKernels& pool_kernels(Device);          // the only dispatch there is
 //   pool_kernels(queue.device()).mean_forward(queue, shape, x, y);
 //
-// An entry that a device leaves empty throws a sentence with the names of kernel and device when it is called.
+// An entry that a device leaves empty throws a sentence with the names of kernel and device when it is called. What a
+// kernel throws is preceded by the name of its entry and the shapes that it was called with.
 #pragma once
 
 #include <algorithm>
@@ -24,26 +25,63 @@ struct FixedString {
   constexpr FixedString(const char (&literal)[N]) { std::copy_n(literal, N, text); }  // NOLINT: a literal converts
 };
 
-template <FixedString Name, class Signature>
-struct Entry;
+/// Shapes that have a text(shape) are named in errors.
+template <class T>
+std::string shape_text(const T& argument) {
+  if constexpr (requires { text(argument); })
+    return " " + text(argument);
+  else
+    return {};
+}
 
-template <FixedString Name, class... Args>
-struct Entry<Name, void(Args...)> {
+template <class Signature>
+struct Call;
+
+template <class... Args>
+struct Call<void(Args...)> {
   using Function = void (*)(Queue&, Args...);
-  Function function = nullptr;
+  const char* name;  // "family.kernel"
+  Function function;
 
-  constexpr Entry() = default;
-  constexpr Entry(Function f) : function(f) {}  // NOLINT: a table is filled with plain functions
-
-  static constexpr const char* name() { return Name.text; }
+  constexpr Call(const char* n, Function f) : name(n), function(f) {}
   explicit operator bool() const { return function != nullptr; }
 
   void operator()(Queue& queue, Args... args) const {
     if (!function)
-      throw Error("the kernel " + std::string(name()) + " does not exist for the device " +
+      throw Error("the kernel " + std::string(name) + " does not exist for the device " +
                   std::string(systole::name(queue.device())));
-    function(queue, args...);
+    try {
+      function(queue, args...);
+    } catch (const LaunchError& error) {
+      throw Error(std::string(name) + (shape_text(args) + ... + std::string()) + ": " + error.what());
+    }
   }
 };
+
+template <FixedString Name, class Signature>
+struct Entry : Call<Signature> {
+  constexpr Entry(typename Call<Signature>::Function f = nullptr)  // NOLINT: a table is filled with plain functions
+      : Call<Signature>(Name.text, f) {}
+};
+
+/// Declares the tables cpu::table, simt::table and cuda::table of a family.
+#define SYSTOLE_KERNEL_TABLES(Kernels, table) \
+  namespace cpu {                             \
+  extern const Kernels table;                 \
+  }                                           \
+  namespace simt {                            \
+  extern const Kernels table;                 \
+  }                                           \
+  namespace cuda {                            \
+  extern const Kernels table;                 \
+  }
+
+/// The table of a device among those that SYSTOLE_KERNEL_TABLES declared; a build without CUDA has no cuda::table.
+#if defined(SYSTOLE_CUDA)
+#define SYSTOLE_TABLE_OF(device, table) \
+  (device == Device::cpu ? cpu::table : device == Device::simt ? simt::table : cuda::table)
+#else
+#define SYSTOLE_TABLE_OF(device, table) (device == Device::cpu ? cpu::table : simt::table)
+#endif
 
 }  // namespace systole::kernels

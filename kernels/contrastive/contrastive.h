@@ -50,8 +50,6 @@ struct ContrastiveKernels {
 
 const ContrastiveKernels& contrastive_kernels(Device device);
 
-namespace cpu {
-extern const ContrastiveKernels contrastive;
-}
+SYSTOLE_KERNEL_TABLES(ContrastiveKernels, contrastive)
 
 }  // namespace systole::kernels

@@ -55,8 +55,6 @@ struct Conv1dKernels {
 
 const Conv1dKernels& conv1d_kernels(Device device);
 
-namespace cpu {
-extern const Conv1dKernels conv1d;
-}
+SYSTOLE_KERNEL_TABLES(Conv1dKernels, conv1d)
 
 }  // namespace systole::kernels

@@ -55,8 +55,6 @@ struct ElementwiseKernels {
 
 const ElementwiseKernels& elementwise_kernels(Device device);
 
-namespace cpu {
-extern const ElementwiseKernels elementwise;
-}
+SYSTOLE_KERNEL_TABLES(ElementwiseKernels, elementwise)
 
 }  // namespace systole::kernels

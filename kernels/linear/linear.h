@@ -29,8 +29,6 @@ struct LinearKernels {
 
 const LinearKernels& linear_kernels(Device device);
 
-namespace cpu {
-extern const LinearKernels linear;
-}
+SYSTOLE_KERNEL_TABLES(LinearKernels, linear)
 
 }  // namespace systole::kernels

@@ -55,8 +55,6 @@ struct OptimizerKernels {
 
 const OptimizerKernels& optimizer_kernels(Device device);
 
-namespace cpu {
-extern const OptimizerKernels optimizer;
-}
+SYSTOLE_KERNEL_TABLES(OptimizerKernels, optimizer)
 
 }  // namespace systole::kernels

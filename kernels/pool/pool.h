@@ -41,8 +41,6 @@ struct PoolKernels {
 
 const PoolKernels& pool_kernels(Device device);
 
-namespace cpu {
-extern const PoolKernels pool;
-}
+SYSTOLE_KERNEL_TABLES(PoolKernels, pool)
 
 }  // namespace systole::kernels

@@ -1,0 +1,32 @@
+// Memory of a device, and copies between it and the host. On cpu and simt it is the host's own memory.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "kernels/common/device.h"
+
+namespace systole {
+
+/// At least `bytes` of the device's memory, 64-byte aligned, its content undefined. Throws Error when there is not
+/// enough.
+std::shared_ptr<std::byte> allocate_memory(Device device, size_t bytes);
+
+/// Host → device. Returns when `from` may be changed.
+void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes);
+/// Device → host. Returns when `to` holds the bytes, after everything that was on the queue before.
+void copy_to_host(Queue& queue, void* to, const void* from, size_t bytes);
+/// Within the device's memory.
+void copy_on_device(Queue& queue, void* to, const void* from, size_t bytes);
+void fill_zero(Queue& queue, void* to, size_t bytes);
+
+/// Working memory of one call of a kernel entry on simt or cuda: `bytes` with undefined content (NaN on simt). The next
+/// call of scratch_memory may hand out the same addresses; kernels of one queue run in order, so that is safe.
+void* scratch_memory(Queue& queue, size_t bytes);
+
+template <class T>
+T* scratch(Queue& queue, size_t count) {
+  return static_cast<T*>(scratch_memory(queue, count * sizeof(T)));
+}
+
+}  // namespace systole

@@ -1,0 +1,45 @@
+// The GPU as the rest of the program sees it; no CUDA header is needed here.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "kernels/common/device.h"
+
+namespace systole::kernels::cuda {
+
+struct DeviceStatus {
+  bool usable;
+  std::string text;  // the GPU's name and memory, or why there is none
+};
+/// Asked once. Never throws.
+const DeviceStatus& device_status();
+
+/// The architectures that the kernels were compiled for, as in "sm_80, sm_90a, PTX 9.0".
+std::string compiled_architectures();
+
+void synchronize(const Queue& queue);
+
+std::shared_ptr<std::byte> allocate(size_t bytes);
+void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes);
+void copy_to_host(const Queue& queue, void* to, const void* from, size_t bytes);
+void copy_on_device(const Queue& queue, void* to, const void* from, size_t bytes);
+void fill_zero(const Queue& queue, void* to, size_t bytes);
+
+/// Milliseconds between the calls of start and stop, measured on the GPU.
+class Timer {
+ public:
+  Timer();
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  void start(const Queue& queue);
+  /// Waits for the work in between.
+  float stop(const Queue& queue);
+
+ private:
+  void *start_, *stop_;
+};
+
+}  // namespace systole::kernels::cuda

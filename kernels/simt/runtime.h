@@ -1,0 +1,94 @@
+// The machine that executes CUDA kernels on the CPU. README.md explains it; the parts are
+//
+//   Thread     one CUDA thread: its index, what it waits for, its asynchronous copies
+//   Block      one block in execution: its threads on fibers, their rendezvous at barriers and in warps
+//   run_grid   all blocks of a launch, on a lasting pool of workers
+//
+// This header is what kernels see of it. Nothing here depends on how the including file is instrumented.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <vector>
+
+namespace systole::simt {
+
+using Where = std::source_location;
+
+struct Index {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+class Block;
+struct Fiber;
+
+/// cp.async: the destination is poisoned when the copy is issued and written when it is waited for.
+struct AsyncCopy {
+  void* to;
+  unsigned char bytes[16];
+  unsigned size;
+  unsigned group;  // number of the commit that closes it; kOpen before
+  Where where;
+};
+
+/// What a lane brings to a rendezvous of its warp and takes away from it.
+union LaneData {
+  uint64_t words[8];
+  uint32_t u32[16];
+  float f32[16];
+};
+
+struct Thread {
+  enum class State : uint8_t { unstarted, ready, running, at_barrier, in_warp, exited };
+
+  Index index;      // threadIdx
+  unsigned number;  // within the block, x fastest
+  Block* block;
+  State state;
+  Where where;  // of the rendezvous it waits at
+  Fiber* fiber;
+  LaneData data;
+  unsigned barrier_phase = 0, warp_phase = 0;  // which of two tokens the race detector is told about
+  std::vector<AsyncCopy> copies;
+  unsigned committed = 0;  // groups of copies
+
+  unsigned lane() const { return number % 32; }
+  unsigned warp() const { return number / 32; }
+};
+
+/// The CUDA thread that this worker is executing; null outside of kernels.
+extern constinit thread_local Thread* current_thread;
+
+/// One exchange of a warp: reads data of all lanes of the mask and writes their results. lanes[k] is null outside.
+using Exchange = void (*)(Thread* const* lanes, unsigned mask);
+
+/// Block-wide barrier.
+void barrier(const Where& where);
+/// Waits for all lanes of the mask, at the same place with the same exchange, which is then made once. `orders_memory`:
+/// __syncwarp does, a shuffle does not.
+void warp_rendezvous(unsigned mask, Exchange exchange, bool orders_memory, const Where& where);
+
+/// Ends the launch with a sentence that names launch, block, thread and place.
+[[noreturn]] void fail(const std::string& message, const Where& where);
+
+Index block_index();
+Index block_extent();
+Index grid_extent();
+void* shared_memory();
+
+/// A kernel with its arguments: `call(closure)` runs the current thread.
+struct Grid {
+  Index grid, block;
+  size_t shared_bytes;
+  void (*call)(const void* closure);
+  const void* closure;
+  const char* file;
+  int line;
+};
+
+/// Runs all blocks. Throws Error with the first failure.
+void run_grid(const Grid& grid);
+
+}  // namespace systole::simt
