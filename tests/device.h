@@ -30,13 +30,16 @@ inline Device device() {
 class OnDevice {
  public:
   explicit OnDevice(Precision precision = Precision::f32) : queue_(device(), precision) {}
-  ~OnDevice() {
-    for (const auto& copy : copies_back_) copy();
-  }
+  ~OnDevice() { finish(); }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
   Queue& queue() { return queue_; }
+  /// Copies back what is out, now instead of at the end.
+  void finish() {
+    for (const auto& copy : copies_back_) copy();
+    copies_back_.clear();
+  }
 
   template <class T>
   const T* in(const std::vector<T>& values) {

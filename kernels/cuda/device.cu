@@ -1,10 +1,9 @@
 // The GPU, its one stream, its memory, and how failures are worded.
 
-#include "kernels/cuda/device.h"
-
 #include <string>
 
 #include "kernels/common/launch.h"
+#include "kernels/cuda/device.h"
 
 namespace systole::kernels::cuda {
 namespace {
@@ -20,8 +19,8 @@ std::string text(const Extent& e) {
 std::string launch_text(const void* kernel, const Launch& launch) {
   const char* name = "?";
   cudaFuncGetName(&name, kernel);
-  return std::string("cuda: the launch of ") + name + " at " + launch.file + ":" + std::to_string(launch.line) + " as " +
-         text(launch.grid) + " blocks of " + text(launch.block) + " threads with " +
+  return std::string("cuda: the launch of ") + name + " at " + launch.file + ":" + std::to_string(launch.line) +
+         " as " + text(launch.grid) + " blocks of " + text(launch.block) + " threads with " +
          std::to_string(launch.shared_bytes) + " bytes of shared memory";
 }
 
@@ -45,8 +44,8 @@ cudaStream_t stream_of(const Queue&) {
 void allow_shared_memory(const void* kernel, const Launch& launch) {
   constexpr size_t kAlways = 48 << 10;
   if (launch.shared_bytes <= kAlways) return;
-  const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                  static_cast<int>(launch.shared_bytes));
+  const cudaError_t status =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(launch.shared_bytes));
   if (status != cudaSuccess) throw LaunchError(launch_text(kernel, launch) + " failed: " + words_of(status));
 }
 

@@ -1,5 +1,5 @@
-// Asynchronous copies of one thread. Unlike the rest of the runtime this file is instrumented as kernels are: its writes
-// are the kernel's.
+// Asynchronous copies of one thread. Unlike the rest of the runtime this file is instrumented as kernels are: its
+// writes are the kernel's.
 
 #include <algorithm>
 

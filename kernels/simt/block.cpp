@@ -37,14 +37,22 @@ namespace context = boost::context::detail;
 constexpr size_t kPage = 4096;
 constexpr size_t kStackBytes = kAddressChecker ? 512 << 10 : 128 << 10;
 constexpr size_t kSentinelBytes = 64;
-constexpr unsigned char kPoison = 0xff;    // of floats: NaN
-constexpr unsigned char kSentinel = 0xa5;  // behind shared memory
+constexpr std::byte kPoison{0xff};    // of floats: NaN
+constexpr std::byte kSentinel{0xa5};  // behind shared memory
+
+/// Unwinds the thread that failed down to where its fiber started it.
+struct Failure {};
 
 std::byte* map_stack() {
   void* memory = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw Error("out of memory: no stack for a thread of the simt device");
   mprotect(memory, kPage, PROT_NONE);
   return static_cast<std::byte*>(memory);
+}
+
+/// A plain loop: ThreadSanitizer would take memset for a write of the worker that nothing orders.
+void fill(std::byte* memory, size_t bytes, std::byte value) {
+  for (size_t i = 0; i < bytes; ++i) memory[i] = value;
 }
 
 Index index_in(unsigned number, const Index& extent) {
@@ -101,6 +109,8 @@ void Block::prepare(const Grid& grid, Index index) {
     threads_.resize(std::max<size_t>(threads_.size(), size));
     warps_.resize((size + 31) / 32);
     start_order_.resize(size);
+    ready_.resize(size);
+    released_.resize(size);
   }
   for (unsigned i = 0; i < size; ++i) {
     Thread& t = threads_[i];
@@ -117,13 +127,15 @@ void Block::prepare(const Grid& grid, Index index) {
     const unsigned lanes = std::min(32u, size - w * 32);
     warps_[w].existing = lanes == 32 ? ~0u : bit(lanes) - 1;
     warps_[w].exited = 0;
-    warps_[w].groups.clear();
+    warps_[w].group_count = 0;
   }
   random_ = o.seed * 0x9E3779B97F4A7C15u + index.x * 0xD1B54A32D192ED03u + index.y * 77u + index.z + 1;
-  if (o.order == Order::shuffled) start_order_ = shuffled(start_order_);
+  if (o.order == Order::shuffled) shuffle(start_order_.data(), size);
+  // To the race detector fiber i is thread i. The worker makes them: a fiber that a thread made would come after it.
+  while (kRaceDetector && fibers_.size() < size) add_fiber();
   started_ = 0;
   exited_ = at_barrier_ = 0;
-  ready_.clear();
+  ready_begin_ = ready_count_ = 0;
   prepare_shared(grid.shared_bytes);
 }
 
@@ -135,45 +147,46 @@ void Block::prepare_shared(size_t bytes) {
     if (posix_memalign(&memory, 128, whole) != 0) throw Error("out of memory: no shared memory for the simt device");
     shared_.reset(static_cast<std::byte*>(memory));
     shared_bytes_ = bytes;
-    if (!kAddressChecker) std::memset(shared_.get() + bytes, kSentinel, kSentinelBytes);
+    release(&shared_token_);
+    if (!kAddressChecker) fill(shared_.get() + bytes, kSentinelBytes, kSentinel);
   }
-  std::memset(shared_.get(), kPoison, bytes);
+  fill(shared_.get(), bytes, kPoison);
 }
 
 std::string Block::check_shared_end() const {
   if (kAddressChecker) return {};
   for (size_t i = 0; i < kSentinelBytes; ++i)
-    if (shared_.get()[shared_bytes_ + i] != std::byte{kSentinel}) {
-      std::memset(shared_.get() + shared_bytes_, kSentinel, kSentinelBytes);
-      return fmt::format(
-          "simt: the kernel launched at {}:{}, block {}: wrote byte {} of its {} bytes of shared memory", grid_->file,
-          grid_->line, text(index_), shared_bytes_ + i, shared_bytes_);
+    if (shared_.get()[shared_bytes_ + i] != kSentinel) {
+      fill(shared_.get() + shared_bytes_, kSentinelBytes, kSentinel);
+      return fmt::format("simt: the kernel launched at {}:{}, block {}: wrote byte {} of its {} bytes of shared memory",
+                         grid_->file, grid_->line, text(index_), shared_bytes_ + i, shared_bytes_);
     }
   return {};
 }
 
 /// Fisher–Yates with a xorshift generator.
-std::vector<unsigned> Block::shuffled(std::vector<unsigned> numbers) {
-  for (size_t i = numbers.size(); i > 1; --i) {
+void Block::shuffle(unsigned* numbers, size_t count) {
+  for (size_t i = count; i > 1; --i) {
     random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
     std::swap(numbers[i - 1], numbers[random_ % i]);
   }
-  return numbers;
 }
 
-/// Threads that may go on, in the order that the options ask for; they come in ascending order.
-void Block::make_ready(std::vector<Thread*> threads) {
-  if (options().order == Order::reverse) std::reverse(threads.begin(), threads.end());
-  if (options().order == Order::shuffled) {
-    std::vector<unsigned> places(threads.size());
-    for (unsigned i = 0; i < places.size(); ++i) places[i] = i;
-    const std::vector<Thread*> before = threads;
-    size_t to = 0;
-    for (unsigned from : shuffled(places)) threads[to++] = before[from];
+/// The waiting ones of the threads first … first + count − 1, and of them those in the mask, may go on, in the order
+/// that the options ask for.
+void Block::make_ready(unsigned first, unsigned count, unsigned mask) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    const Thread::State state = threads_[first + i].state;
+    const bool waits = state == Thread::State::at_barrier || state == Thread::State::in_warp;
+    if (waits && (mask & bit(i % 32))) released_[n++] = first + i;
   }
-  for (Thread* t : threads) {
-    t->state = Thread::State::ready;
-    ready_.push_back(t);
+  if (options().order == Order::reverse) std::reverse(released_.data(), released_.data() + n);
+  if (options().order == Order::shuffled) shuffle(released_.data(), n);
+  for (unsigned i = 0; i < n; ++i) {
+    Thread& thread = threads_[released_[i]];
+    thread.state = Thread::State::ready;
+    ready_[(ready_begin_ + ready_count_++) % ready_.size()] = &thread;
   }
 }
 
@@ -203,13 +216,14 @@ void Block::run_thread(Thread& thread) {
   current_->thread = &thread;
   current_thread = &thread;
   acquire(&launch_token);
+  acquire(&shared_token_);
   try {
     grid_->call(grid_->closure);
-  } catch (const std::exception& error) {
-    fail(error.what(), nullptr);
+    exit_thread(thread);
+  } catch (const Failure&) {
   }
-  exit_thread(thread);
   release(&done_token_);
+  if (!failure_.empty()) jump_to(nullptr);
 }
 
 void Block::exit_thread(Thread& thread) {
@@ -224,35 +238,31 @@ void Block::exit_thread(Thread& thread) {
          nullptr);
   Warp& warp = warps_[thread.warp()];
   warp.exited |= bit(thread.lane());
-  for (const Group& group : warp.groups)
-    if (group.mask & bit(thread.lane()))
-      fail(fmt::format("returned while other lanes wait for it at {}", text(group.where)), nullptr);
+  for (unsigned g = 0; g < warp.group_count; ++g)
+    if (warp.groups[g].mask & bit(thread.lane()))
+      fail(fmt::format("returned while other lanes wait for it at {}", text(warp.groups[g].where)), nullptr);
+}
+
+Fiber* Block::add_fiber() {
+  fibers_.push_back(std::make_unique<Fiber>());
+  Fiber* fiber = fibers_.back().get();
+  fiber->stack = map_stack();
+  fiber->race_fiber = race_fiber();
+  return fiber;
 }
 
 /// The fiber of a ready thread, or one to start further threads on.
 Fiber* Block::next_fiber() {
-  if (!ready_.empty()) {
-    Thread* thread = ready_.front();
-    ready_.pop_front();
+  if (ready_count_ > 0) {
+    Thread* thread = ready_[ready_begin_];
+    ready_begin_ = (ready_begin_ + 1) % ready_.size();
+    --ready_count_;
     thread->state = Thread::State::running;
     return thread->fiber;
   }
   if (started_ == size_) return nullptr;
-  if (kRaceDetector) {  // fiber i belongs to thread i, so that the detector knows each by one name
-    const size_t number = start_order_[started_];
-    while (fibers_.size() <= number) {
-      fibers_.push_back(std::make_unique<Fiber>());
-      fibers_.back()->race_fiber = race_fiber();
-    }
-    Fiber* fiber = fibers_[number].get();
-    if (!fiber->stack) fiber->stack = map_stack();
-    return fiber;
-  }
-  if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>());
-    fibers_.back()->stack = map_stack();
-    idle_.push_back(fibers_.back().get());
-  }
+  if (kRaceDetector) return fibers_[start_order_[started_]].get();
+  if (idle_.empty()) idle_.push_back(add_fiber());
   Fiber* fiber = idle_.back();
   idle_.pop_back();
   return fiber;
@@ -288,6 +298,7 @@ void Block::arrived(context::transfer_t from) {
 }
 
 void Block::suspend() {
+  release(&done_token_);  // in case the block fails and this thread never goes on
   jump_to(next_fiber());
 }
 
@@ -295,8 +306,7 @@ void Block::fail(const std::string& message, const Where* where) {
   const Thread& t = *current_thread;
   failure_ = fmt::format("simt: the kernel launched at {}:{}, block {}, thread {}{}: {}", grid_->file, grid_->line,
                          text(index_), text(t.index), where ? ", " + text(*where) : "", message);
-  jump_to(nullptr);
-  std::abort();  // nobody goes on with this fiber
+  throw Failure();
 }
 
 /// After a failure the fibers stand in the middle of kernels that nobody will finish.
@@ -333,9 +343,7 @@ void Block::barrier(const Where& where) {
   self.state = Thread::State::at_barrier;
   if (++at_barrier_ == size_) {
     at_barrier_ = 0;
-    std::vector<Thread*> all(size_);
-    for (unsigned i = 0; i < size_; ++i) all[i] = &threads_[i];
-    make_ready(std::move(all));
+    make_ready(0, size_, ~0u);
   }
   suspend();
   acquire(token);
@@ -354,8 +362,8 @@ void Block::warp_rendezvous(unsigned mask, Exchange exchange, bool orders_memory
     fail(fmt::format("the mask {:#010x} names lane {}, which has returned", mask, __builtin_ctz(mask & warp.exited)),
          &where);
 
-  size_t g = 0;
-  for (; g < warp.groups.size(); ++g) {
+  unsigned g = 0;
+  for (; g < warp.group_count; ++g) {
     const Group& group = warp.groups[g];
     if (!(group.mask & mask)) continue;
     if (group.mask != mask)
@@ -365,7 +373,7 @@ void Block::warp_rendezvous(unsigned mask, Exchange exchange, bool orders_memory
       fail(fmt::format("other lanes of the warp wait at {}", text(group.where)), &where);
     break;
   }
-  if (g == warp.groups.size()) warp.groups.push_back({mask, 0, exchange, where});
+  if (g == warp.group_count) warp.groups[warp.group_count++] = {mask, 0, exchange, where};
   warp.groups[g].arrived |= own;
 
   char* const token = orders_memory ? &warp.token[self.warp_phase++ & 1] : nullptr;
@@ -381,19 +389,16 @@ void Block::warp_rendezvous(unsigned mask, Exchange exchange, bool orders_memory
 }
 
 /// The last lane makes the exchange, releases the others, and goes on itself.
-void Block::complete(Warp& warp, size_t group, unsigned first_thread) {
+void Block::complete(Warp& warp, unsigned group, unsigned first_thread) {
   const Group g = warp.groups[group];
-  warp.groups.erase(warp.groups.begin() + static_cast<std::ptrdiff_t>(group));
+  warp.groups[group] = warp.groups[--warp.group_count];
   if (g.exchange) {
     Thread* lanes[32] = {};
     for (unsigned k = 0; k < 32; ++k)
       if (g.mask & bit(k)) lanes[k] = &threads_[first_thread + k];
     g.exchange(lanes, g.mask);
   }
-  std::vector<Thread*> others;
-  for (unsigned k = 0; k < 32; ++k)
-    if ((g.mask & bit(k)) && &threads_[first_thread + k] != current_thread) others.push_back(&threads_[first_thread + k]);
-  make_ready(std::move(others));
+  make_ready(first_thread, std::min(32u, size_ - first_thread), g.mask);
 }
 
 /// Nobody can go on: who waits where.
@@ -407,9 +412,9 @@ std::string Block::stuck() const {
     if (t.state != Thread::State::at_barrier && t.state != Thread::State::in_warp) continue;
     if (last && last->line() == t.where.line()) continue;
     last = &t.where;
-    sentence += fmt::format("{} thread {} waits {} {}", named++ ? "," : ":", text(t.index),
-                            t.state == Thread::State::at_barrier ? "at the barrier of" : "for its warp at",
-                            text(t.where));
+    sentence +=
+        fmt::format("{} thread {} waits {} {}", named++ ? "," : ":", text(t.index),
+                    t.state == Thread::State::at_barrier ? "at the barrier of" : "for its warp at", text(t.where));
   }
   return sentence;
 }

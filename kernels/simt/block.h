@@ -4,7 +4,6 @@
 #include <array>
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,7 +48,8 @@ class Block {
     Where where;
   };
   struct Warp {
-    std::vector<Group> groups;
+    std::array<Group, 32> groups;
+    unsigned group_count = 0;
     unsigned existing = 0, exited = 0;
     char token[2];
   };
@@ -60,17 +60,18 @@ class Block {
   void prepare(const Grid& grid, Index index);
   void prepare_shared(size_t bytes);
   std::string check_shared_end() const;
-  std::vector<unsigned> shuffled(std::vector<unsigned> numbers);
-  void make_ready(std::vector<Thread*> threads);
+  void shuffle(unsigned* numbers, size_t count);
+  void make_ready(unsigned first, unsigned count, unsigned mask);
 
   static void fiber_main(boost::context::detail::transfer_t from);
   void run_thread(Thread& thread);
   void exit_thread(Thread& thread);
-  void suspend();                       // the current fiber, until its thread is ready again
-  Fiber* next_fiber();                  // that can go on; null: none
-  void jump_to(Fiber* next);            // null: to the worker itself
+  void suspend();  // the current fiber, until its thread is ready again
+  Fiber* add_fiber();
+  Fiber* next_fiber();        // that can go on; null: none
+  void jump_to(Fiber* next);  // null: to the worker itself
   void arrived(boost::context::detail::transfer_t from);
-  void complete(Warp& warp, size_t group, unsigned first_thread);
+  void complete(Warp& warp, unsigned group, unsigned first_thread);
   std::string stuck() const;
   void reset_fibers();
 
@@ -82,7 +83,10 @@ class Block {
   std::vector<Warp> warps_;
   std::vector<unsigned> start_order_;
   size_t started_ = 0;
-  std::deque<Thread*> ready_;
+  // Of fixed size while threads run: what one of them allocated and another freed would be a race to the detector.
+  std::vector<Thread*> ready_;  // a ring
+  size_t ready_begin_ = 0, ready_count_ = 0;
+  std::vector<unsigned> released_;
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
@@ -91,7 +95,7 @@ class Block {
   Fiber* current_ = nullptr;
   std::string failure_;
   uint64_t random_ = 0;
-  char barrier_token_[2], done_token_;
+  char barrier_token_[2], done_token_, shared_token_;
 
   std::unique_ptr<std::byte, FreeDeleter> shared_;
   size_t shared_bytes_ = 0;

@@ -95,8 +95,8 @@ Block& block_of_worker() {
 
 void run_grid(const Grid& grid) {
   const uint64_t blocks = uint64_t{grid.grid.x} * grid.grid.y * grid.grid.z;
-  const unsigned wanted = options().workers > 0 ? static_cast<unsigned>(options().workers)
-                                                : std::max(2u, static_cast<unsigned>(threads()));
+  const unsigned wanted =
+      options().workers > 0 ? static_cast<unsigned>(options().workers) : std::max(2u, static_cast<unsigned>(threads()));
   const auto workers = static_cast<unsigned>(std::min<uint64_t>(wanted, blocks));
   std::vector<std::string> failures(workers);
   release(&Block::launch_token);
@@ -126,9 +126,10 @@ namespace systole::kernels::simt {
 ::systole::simt::Grid checked_grid(const Launch& l) {
   constexpr size_t kSharedLimit = 163 << 10;  // compute capability 8.0
   const auto refuse = [&](const std::string& why) {
-    throw LaunchError(fmt::format("simt: the launch at {}:{} of a grid of {} x {} x {} blocks of {} x {} x {} threads with {} bytes of shared memory cannot be: {}",
-                            l.file, l.line, l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z,
-                            l.shared_bytes, why));
+    throw LaunchError(fmt::format(
+        "simt: the launch at {}:{} of a grid of {} x {} x {} blocks of {} x {} x {} threads with {} bytes of shared "
+        "memory cannot be: {}",
+        l.file, l.line, l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z, l.shared_bytes, why));
   };
   if (l.grid.x < 1 || l.grid.y < 1 || l.grid.z < 1 || l.grid.x > 0x7fffffff || l.grid.y > 65535 || l.grid.z > 65535)
     refuse("a grid has 1 to 2147483647 blocks along x, and 1 to 65535 along y and z");

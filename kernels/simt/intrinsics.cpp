@@ -44,8 +44,7 @@ void exchange_mma_bf16(Thread* const* lanes, unsigned) {
   std::array<std::array<float, 16>, 16> a;
   std::array<std::array<float, 16>, 8> b;
   for (unsigned r = 0; r < 16; ++r)
-    for (unsigned k = 0; k < 16; ++k)
-      a[r][k] = bf16_half(in[r % 8 * 4 + k % 8 / 2].u32[kA + r / 8 + k / 8 * 2], k % 2);
+    for (unsigned k = 0; k < 16; ++k) a[r][k] = bf16_half(in[r % 8 * 4 + k % 8 / 2].u32[kA + r / 8 + k / 8 * 2], k % 2);
   for (unsigned n = 0; n < 8; ++n)
     for (unsigned k = 0; k < 16; ++k) b[n][k] = bf16_half(in[n * 4 + k % 8 / 2].u32[kB + k / 8], k % 2);
   multiply<16>(
@@ -56,8 +55,7 @@ void exchange_mma_tf32(Thread* const* lanes, unsigned) {
   const auto in = brought_by(lanes);
   const auto tf32 = [](uint32_t bits) { return float_of(bits & 0xffffe000u); };  // the hardware ignores the low bits
   multiply<8>(
-      lanes, in,
-      [&](unsigned r, unsigned k) { return tf32(in[r % 8 * 4 + k % 4].u32[kA + r / 8 + k / 4 * 2]); },
+      lanes, in, [&](unsigned r, unsigned k) { return tf32(in[r % 8 * 4 + k % 4].u32[kA + r / 8 + k / 4 * 2]); },
       [&](unsigned k, unsigned n) { return tf32(in[n * 4 + k % 4].u32[kB + k / 4]); });
 }
 

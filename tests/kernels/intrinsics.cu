@@ -1,0 +1,100 @@
+#include "kernels/common/intrinsics.h"
+#include "tests/kernels/intrinsics.h"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+struct Operands {
+  alignas(16) uint16_t a[16][24];  // 24: rows 48 bytes apart, 16-byte aligned
+  alignas(16) uint16_t b[16][8];
+};
+
+__global__ void __launch_bounds__(32) multiply_bf16(const float* a, const float* b, float* c) {
+  auto& shared = *dynamic_shared<Operands>();
+  const unsigned lane = threadIdx.x, g = lane / 4, t = lane % 4;
+  for (unsigned i = lane; i < 256; i += 32) shared.a[i / 16][i % 16] = to_bf16(a[i]).bits;
+  for (unsigned i = lane; i < 128; i += 32) shared.b[i / 8][i % 8] = to_bf16(b[i]).bits;
+  __syncthreads();
+  uint32_t a_fragment[4], b_rows[4];
+  ldmatrix_x4(a_fragment, &shared.a[lane % 16][lane / 16 * 8]);
+  ldmatrix_x4_transposed(b_rows, &shared.b[lane % 16][0]);  // matrices 2 and 3 repeat 0 and 1
+  const uint32_t b_fragment[2] = {b_rows[0], b_rows[1]};
+  float sum[4] = {c[g * 8 + 2 * t], c[g * 8 + 2 * t + 1], c[(g + 8) * 8 + 2 * t], c[(g + 8) * 8 + 2 * t + 1]};
+  mma_m16n8k16_bf16(sum, a_fragment, b_fragment);
+  for (unsigned i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sum[i];
+}
+
+__global__ void __launch_bounds__(32) multiply_tf32(const float* a, const float* b, float* c) {
+  const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+  const uint32_t a_fragment[4] = {tf32_bits(a[g * 8 + t]), tf32_bits(a[(g + 8) * 8 + t]), tf32_bits(a[g * 8 + t + 4]),
+                                  tf32_bits(a[(g + 8) * 8 + t + 4])};
+  const uint32_t b_fragment[2] = {tf32_bits(b[t * 8 + g]), tf32_bits(b[(t + 4) * 8 + g])};
+  float sum[4] = {c[g * 8 + 2 * t], c[g * 8 + 2 * t + 1], c[(g + 8) * 8 + 2 * t], c[(g + 8) * 8 + 2 * t + 1]};
+  mma_m16n8k8_tf32(sum, a_fragment, b_fragment);
+  for (unsigned i = 0; i < 4; ++i) c[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sum[i];
+}
+
+struct Rows {
+  alignas(16) uint16_t value[32][8];
+};
+
+__global__ void __launch_bounds__(32) load_matrices(bool transposed, uint32_t* registers) {
+  auto& shared = *dynamic_shared<Rows>();
+  for (unsigned i = 0; i < 8; ++i) shared.value[threadIdx.x][i] = static_cast<uint16_t>(threadIdx.x * 8 + i);
+  __syncthreads();
+  uint32_t r[4];
+  if (transposed)
+    ldmatrix_x4_transposed(r, shared.value[threadIdx.x]);
+  else
+    ldmatrix_x4(r, shared.value[threadIdx.x]);
+  for (unsigned j = 0; j < 4; ++j) registers[threadIdx.x * 4 + j] = r[j];
+}
+
+struct Copies {
+  alignas(16) float value[64];
+};
+
+__global__ void __launch_bounds__(4) copy_in_groups(int valid, const float* x, float* y) {
+  auto& shared = *dynamic_shared<Copies>();
+  for (unsigned group = 0; group < 4; ++group) {
+    const unsigned i = group * 16 + threadIdx.x * 4;
+    cp_async<16>(&shared.value[i], x + i, static_cast<int>(i) < valid);
+    cp_async_commit();
+  }
+  cp_async_wait<2>();
+  __syncthreads();
+  for (unsigned i = threadIdx.x; i < 32; i += 4) y[i] = shared.value[i];
+  cp_async_wait<0>();
+  __syncthreads();
+  for (unsigned i = 32 + threadIdx.x; i < 64; i += 4) y[i] = shared.value[i];
+}
+
+__global__ void __launch_bounds__(64) round_values(int count, const float* x, float* y, uint32_t* packed) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= count) return;
+  y[i] = exp2_approx(x[i]);
+  packed[i] = pack_bf16(x[i], -x[i]);
+}
+
+void mma_bf16(Queue& queue, const float* a, const float* b, float* c) {
+  launch(queue, {.grid = {1}, .block = {32}, .shared_bytes = sizeof(Operands)}, multiply_bf16, a, b, c);
+}
+void mma_tf32(Queue& queue, const float* a, const float* b, float* c) {
+  launch(queue, {.grid = {1}, .block = {32}}, multiply_tf32, a, b, c);
+}
+void ldmatrix(Queue& queue, bool transposed, uint32_t* registers) {
+  launch(queue, {.grid = {1}, .block = {32}, .shared_bytes = sizeof(Rows)}, load_matrices, transposed, registers);
+}
+void cp_async_groups(Queue& queue, int valid, const float* x, float* y) {
+  launch(queue, {.grid = {1}, .block = {4}, .shared_bytes = sizeof(Copies)}, copy_in_groups, valid, x, y);
+}
+void round(Queue& queue, int count, const float* x, float* y, uint32_t* packed) {
+  launch(queue, {.grid = {ceil_div(count, 64)}, .block = {64}}, round_values, count, x, y, packed);
+}
+
+}  // namespace
+
+extern const IntrinsicKernels intrinsics{
+    .mma_bf16 = mma_bf16, .mma_tf32 = mma_tf32, .ldmatrix = ldmatrix, .cp_async = cp_async_groups, .round = round};
+
+}  // namespace systole::kernels::SYSTOLE_TARGET
