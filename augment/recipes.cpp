@@ -34,6 +34,10 @@ const SimpleRecipe& find_recipe(const std::string& name) {
   throw UsageError(fmt::format("unknown augmentation recipe '{}'; expected one of {}", name, known));
 }
 
+std::string text(const ViewShape& shape) {
+  return fmt::format("N {}, V {}, L_in {}, L {}, C {}", shape.N, shape.V, shape.L_in, shape.L, shape.C);
+}
+
 const AugmentKernels& augment_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, augment);
 }

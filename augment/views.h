@@ -27,8 +27,10 @@ struct ViewShape {
   int C;        // leads
   Segment segment = Segment::centre;
 };
+std::string text(const ViewShape& shape);  // "N 128, V 2, L_in 1000, L 1000, C 12"
 
-/// The resident data set and its normalisation: value = (sample · scale + offset − mean) / std.
+/// The resident data set and its normalisation: value = (sample · scale + offset − mean) / std. The pointers are to the
+/// device's memory.
 struct ViewSource {
   const int16_t* samples;   // [R, L_in, C]
   const float* scale;       // [R, C]

@@ -1,12 +1,13 @@
-// The SimCLR training step on the cpu: batch of two views without augmentation, forward, backward and Adam, as
+// The SimCLR training step: batch of two views without augmentation, forward, backward and Adam, as
 // benchmarks/peers/simclr_step.py does it in PyTorch. Prints one line of JSON; compare_step.py runs both alternately.
-// Usage: bench_simclr_step [--threads 2] [--batch-size 128] [--length 1000] [--steps 5] [--warmup 2]
+// Usage: bench_simclr_step [--device cuda] [--precision bf16] [--batch-size 128] [--length 1000] [--steps 5]
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "engine/arena.h"
@@ -19,11 +20,11 @@ using namespace systole;
 
 namespace {
 
-Tensor random_views(int batch_size, int length) {
+Tensor random_views(int batch_size, int length, Device device) {
   const RandomStream stream(1, Purpose::test);
   std::vector<float> values(2u * static_cast<size_t>(batch_size) * static_cast<size_t>(length) * 12);
   for (size_t i = 0; i < values.size(); ++i) values[i] = stream.normal(static_cast<uint32_t>(i));
-  return Tensor::from(values, {2 * batch_size, length, 12});
+  return Tensor::from(values, {2 * batch_size, length, 12}, device);
 }
 
 /// Multiply-adds of encoder and projector for two views, forward and both gradients, times two.
@@ -34,9 +35,12 @@ double flop_per_ecg(const models::SimclrOptions& o, int length) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  CLI::App app{"The SimCLR training step on the cpu"};
+int main(int argc, char** argv) try {
+  CLI::App app{"The SimCLR training step"};
+  std::string device_name = "cpu", precision = "f32";
   int thread_count = 0, batch_size = 128, length = 1000, steps = 5, warmup = 2;
+  app.add_option("--device", device_name);
+  app.add_option("--precision", precision);
   app.add_option("--threads", thread_count);
   app.add_option("--batch-size", batch_size);
   app.add_option("--length", length);
@@ -44,14 +48,17 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", warmup);
   CLI11_PARSE(app, argc, argv);
   set_threads(thread_count);
+  const Device device = parse_device(device_name);
+  set_precision(parse_precision(precision, device));
+  Queue queue(device);
 
   const models::SimclrOptions options;
   ParameterStore store;
   models::Simclr model(store, options);
-  store.allocate(Device::cpu, 42);
+  store.allocate(device, 42);
   Optimizer optimizer(store, {});
-  Arena arena;
-  const Tensor views = random_views(batch_size, length);
+  Arena arena(device);
+  const Tensor views = random_views(batch_size, length, device);
 
   std::vector<double> seconds;
   double loss_value = 0;
@@ -63,13 +70,15 @@ int main(int argc, char** argv) {
     backward(loss);
     optimizer.step(1e-3f);
     loss_value = loss.item();
+    queue.synchronize();
     if (step >= warmup)
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   const nlohmann::ordered_json result{{"engine", "systole"},
-                                      {"device", "cpu"},
+                                      {"device", name(device)},
+                                      {"precision", precision},
                                       {"threads", threads()},
                                       {"batch_size", batch_size},
                                       {"length", length},
@@ -81,4 +90,7 @@ int main(int argc, char** argv) {
                                       {"gflop_per_second", batch_size * flop_per_ecg(options, length) / median / 1e9},
                                       {"loss", loss_value}};
   fmt::print("{}\n", result.dump());
+} catch (const std::exception& error) {
+  fmt::print(stderr, "bench_simclr_step: {}\n", error.what());
+  return 1;
 }

@@ -4,7 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fmt/format.h>
-#include <new>
+
+#include "kernels/common/memory.h"
 
 namespace systole {
 namespace {
@@ -18,12 +19,6 @@ size_t round_up(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-std::shared_ptr<std::byte> allocate_host(size_t bytes) {
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, round_up(bytes)));
-  if (!memory) throw Error(fmt::format("out of memory: {} bytes could not be allocated", bytes));
-  return {memory, [](std::byte* p) { std::free(p); }};
-}
-
 }  // namespace
 
 std::shared_ptr<Storage> Arena::allocate(size_t bytes) {
@@ -31,7 +26,7 @@ std::shared_ptr<Storage> Arena::allocate(size_t bytes) {
   while (current_ < blocks_.size() && blocks_[current_].used + bytes > blocks_[current_].bytes) ++current_;
   if (current_ == blocks_.size()) {
     const size_t block_bytes = std::max({bytes, kSmallestBlock, capacity() / 2});
-    blocks_.push_back({allocate_host(block_bytes), block_bytes, 0});
+    blocks_.push_back({allocate_memory(device_, block_bytes), block_bytes, 0});
   }
   Block& block = blocks_[current_];
   std::byte* const begin = block.memory.get() + block.used;

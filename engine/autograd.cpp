@@ -4,11 +4,26 @@
 #include <fmt/format.h>
 #include <unordered_set>
 
+#include "kernels/common/memory.h"
+
 namespace systole {
 namespace {
 
 thread_local bool recording = true;
 thread_local uint64_t next_order = 1;
+
+/// A float 1 in the device's memory, made once: its copy on the device can be part of a captured graph, a copy from the
+/// host cannot.
+const std::byte* one_on(Queue& queue) {
+  thread_local std::shared_ptr<std::byte> memory[std::size(kAllDevices)];
+  std::shared_ptr<std::byte>& one = memory[static_cast<size_t>(queue.device())];
+  if (!one) {
+    constexpr float kOne = 1;
+    one = allocate_memory(queue.device(), sizeof kOne);
+    copy_to_device(queue, one.get(), &kOne, sizeof kOne);
+  }
+  return one.get();
+}
 
 /// Every node that gradients reach from `root`, latest first.
 std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) {
@@ -70,9 +85,9 @@ void backward(const Tensor& loss) {
   if (loss.count() != 1)
     throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
   if (!loss.node()) throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
-  const float one = 1;
+  Queue queue(loss.device());
   loss.node()->gradient = Tensor::empty(loss.shape(), loss.device());
-  loss.node()->gradient.copy_from(&one, sizeof one);
+  copy_on_device(queue, loss.node()->gradient.bytes_begin(), one_on(queue), sizeof(float));
   for (const auto& node : reachable(loss.node())) {
     if (node->order == 0) continue;  // a leaf
     if (!node->backward) throw Error(fmt::format("the graph of this {} has been walked already", node->operation));

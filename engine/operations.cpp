@@ -20,6 +20,16 @@ void require(bool condition, const char* operation, const std::string& expected,
     throw Error(fmt::format("{}: expected {}, found the shape {}", operation, expected, found.shape().text()));
 }
 
+/// The queue of the device that all tensors lie on.
+Queue queue_of(const char* operation, std::initializer_list<const Tensor*> tensors) {
+  const Device device = (*tensors.begin())->device();
+  for (const Tensor* t : tensors)
+    if (*t && t->device() != device)
+      throw Error(fmt::format("{}: a tensor of shape {} lies on {}, another on {}", operation, t->shape().text(),
+                              name(t->device()), name(device)));
+  return Queue(device);
+}
+
 const float* data_or_null(const Tensor& t) {
   return t ? t.data() : nullptr;
 }
@@ -84,7 +94,7 @@ BatchNormShape norm_shape(const Tensor& x, const BatchNorm& norm, Mode mode) {
 Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& record_m2, const BatchNorm& norm,
                      Mode mode) {
   const Device device = x.device();
-  Queue queue(device);
+  Queue queue = queue_of("batch_norm", {&x, &norm.gamma, &norm.beta, &norm.running_mean, &norm.running_var});
   const BatchNormKernels& bn = batch_norm_kernels(device);
   Normalized n{norm_shape(x, norm, mode), norm.running_mean, norm.running_var, {}, {}, mode.training};
   const Shape per_group{n.shape.groups, n.shape.C};
@@ -135,7 +145,7 @@ Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv1d
   const Conv1dShape shape = conv_shape(x, w, options);
   check_bias("conv1d", w, bias, shape.C_out);
   const Device device = x.device();
-  Queue queue(device);
+  Queue queue = queue_of("conv1d", {&x, &w, &bias});
   Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
   conv1d_kernels(device).forward(queue, shape, x.data(), {}, w.data(), data_or_null(bias), y.data(), {});
   return record("conv1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
@@ -147,7 +157,7 @@ Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& n
                         Mode mode) {
   const Conv1dShape shape = conv_shape(x.raw, w, options);
   const Device device = x.raw.device();
-  Queue queue(device);
+  Queue queue = queue_of("conv1d", {&x.raw, &x.scale, &x.shift, &w});
   Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
   Tensor record_mean, record_m2;
   RecordMoments moments;
@@ -196,7 +206,7 @@ Tensor relu(const Tensor& x) {
 
 Tensor add(const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape(), "add", "the shape " + a.shape().text(), b);
-  Queue queue(a.device());
+  Queue queue = queue_of("add", {&a, &b});
   Tensor y = Tensor::empty(a.shape(), a.device());
   elementwise_kernels(a.device()).add(queue, a.count(), a.data(), b.data(), y.data());
   return record("add", y, {&a, &b}, [](const Tensor& dy, InputGradients& gradients) {
@@ -214,7 +224,7 @@ Tensor concatenate(const Tensor& a, const Tensor& b) {
       "concatenate", "the rows of " + a.shape().text(), b);
   const int C_a = static_cast<int>(a.dim(rank - 1)), C_b = static_cast<int>(b.dim(rank - 1));
   const ConcatenateShape shape{a.count() / C_a, C_a, C_b};
-  Queue queue(a.device());
+  Queue queue = queue_of("concatenate", {&a, &b});
   Tensor y = Tensor::empty(rank == 2 ? Shape{a.dim(0), C_a + C_b} : Shape{a.dim(0), a.dim(1), C_a + C_b}, a.device());
   elementwise_kernels(a.device()).concatenate(queue, shape, a.data(), b.data(), y.data());
   return record("concatenate", y, {&a, &b}, [shape](const Tensor& dy, InputGradients& gradients) {
@@ -245,7 +255,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   check_bias("linear", w, bias, w.dim(1));
   const LinearShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(w.dim(1))};
   const Device device = x.device();
-  Queue queue(device);
+  Queue queue = queue_of("linear", {&x, &w, &bias});
   Tensor y = Tensor::empty({shape.M, shape.D_out}, device);
   linear_kernels(device).forward(queue, shape, x.data(), w.data(), data_or_null(bias), y.data());
   return record("linear", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
@@ -338,7 +348,7 @@ Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWei
   const BceShape shape{static_cast<int>(logits.dim(0)), static_cast<int>(logits.dim(1)), weights.gamma};
   for (const Tensor* weight : {&weights.positive, &weights.negative})
     if (*weight) require(weight->count() == shape.C, "bce_with_logits", fmt::format("{} weights", shape.C), *weight);
-  Queue queue(logits.device());
+  Queue queue = queue_of("bce_with_logits", {&logits, &targets, &weights.positive, &weights.negative});
   Tensor loss = Tensor::empty({1}, logits.device());
   classification_kernels(logits.device())
       .bce_forward(queue, shape, logits.data(), targets.data(), data_or_null(weights.positive),

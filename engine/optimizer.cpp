@@ -4,11 +4,24 @@
 #include <fmt/format.h>
 #include <vector>
 
+#include "kernels/common/memory.h"
 #include "kernels/optimizer/optimizer.h"
 
 namespace systole {
+namespace {
 
+using kernels::LarsSegment;
 using kernels::optimizer_kernels;
+
+/// The place of every parameter in the flat buffers, for LARS.
+std::vector<LarsSegment> segments_of(const ParameterStore& store) {
+  std::vector<LarsSegment> segments;
+  for (const Parameter& p : store.parameters())
+    segments.push_back({p.offset, p.offset + p.shape.count(), p.shape.rank() == 1});
+  return segments;
+}
+
+}  // namespace
 
 OptimizerOptions::Kind parse_optimizer(const std::string& name) {
   using Kind = OptimizerOptions::Kind;
@@ -19,10 +32,23 @@ OptimizerOptions::Kind parse_optimizer(const std::string& name) {
   throw UsageError(fmt::format("unknown optimiser '{}'; expected adam, adamw, sgd or lars", name));
 }
 
-Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options)
-    : store_(store), options_(options), first_moment_(Tensor::zeros(store.values().shape(), store.values().device())) {
-  if (options.kind == OptimizerOptions::Kind::adam || options.kind == OptimizerOptions::Kind::adamw)
-    second_moment_ = Tensor::zeros(store.values().shape(), store.values().device());
+Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
+  using Kind = OptimizerOptions::Kind;
+  const Device device = store.values().device();
+  first_moment_ = Tensor::zeros(store.values().shape(), device);
+  if (options.kind == Kind::adam || options.kind == Kind::adamw)
+    second_moment_ = Tensor::zeros(store.values().shape(), device);
+  sum_of_squares_ = allocate_memory(device, sizeof(double));
+}
+
+double Optimizer::gradient_norm() {
+  Queue queue(store_.values().device());
+  optimizer_kernels(queue.device())
+      .sum_of_squares(queue, store_.parameter_count(), store_.gradients().data(),
+                      reinterpret_cast<double*>(sum_of_squares_.get()));
+  double sum = 0;
+  copy_to_host(queue, &sum, sum_of_squares_.get(), sizeof sum);
+  return std::sqrt(sum);
 }
 
 double Optimizer::step(float learning_rate) {
@@ -33,9 +59,7 @@ double Optimizer::step(float learning_rate) {
   const float* gradient = store_.gradients().data();
   float* w = store_.values().data();
 
-  double sum_of_squares = 0;
-  kernel.sum_of_squares(queue, count, gradient, &sum_of_squares);
-  const double norm = std::sqrt(sum_of_squares);
+  const double norm = gradient_norm();
   const float scale =
       options_.clip_norm > 0 && norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0f;
 
@@ -59,9 +83,7 @@ double Optimizer::step(float learning_rate) {
                  w, first_moment_.data());
       break;
     case Kind::lars: {
-      std::vector<kernels::LarsSegment> segments;
-      for (const Parameter& p : store_.parameters())
-        segments.push_back({p.offset, p.offset + p.shape.count(), p.shape.rank() == 1});
+      const std::vector<LarsSegment> segments = segments_of(store_);
       kernel.lars(queue, static_cast<int>(segments.size()), segments.data(),
                   {learning_rate, options_.momentum, options_.weight_decay, options_.trust, steps_ == 1, scale},
                   gradient, w, first_moment_.data());
@@ -69,6 +91,16 @@ double Optimizer::step(float learning_rate) {
     }
   }
   return norm;
+}
+
+void ema(const Tensor& source, const Tensor& target, double decay) {
+  if (!(source.shape() == target.shape()) || source.device() != target.device())
+    throw Error(fmt::format("ema: a tensor of shape {} on {} cannot follow one of shape {} on {}",
+                            target.shape().text(), name(target.device()), source.shape().text(),
+                            name(source.device())));
+  if (!(decay >= 0 && decay <= 1)) throw Error(fmt::format("ema: the decay must lie in [0, 1], not {}", decay));
+  Queue queue(target.device());
+  optimizer_kernels(queue.device()).ema(queue, target.count(), decay, source.data(), target.data());
 }
 
 }  // namespace systole

@@ -1,7 +1,8 @@
-// Optimisers over the flat buffers of a ParameterStore, and the clipping of the gradient's norm.
+// Optimisers over the flat buffers of a ParameterStore, the clipping of the gradient's norm, and averages of weights.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "engine/parameters.h"
@@ -30,10 +31,17 @@ class Optimizer {
   int64_t steps() const { return steps_; }
 
  private:
+  double gradient_norm();
+
   ParameterStore& store_;
   OptimizerOptions options_;
-  Tensor first_moment_, second_moment_;  // the momentum of sgd and lars is the first
+  Tensor first_moment_, second_moment_;        // the momentum of sgd and lars is the first
+  std::shared_ptr<std::byte> sum_of_squares_;  // one double, on the device
   int64_t steps_ = 0;
 };
+
+/// target = decay · target + (1 − decay) · source: the exponential moving average that a momentum encoder follows its
+/// model with, over the flat buffers (ParameterStore::values, buffers) of two stores of one shape.
+void ema(const Tensor& source, const Tensor& target, double decay);
 
 }  // namespace systole

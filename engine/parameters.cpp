@@ -1,7 +1,7 @@
 #include "engine/parameters.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unordered_map>
@@ -29,26 +29,28 @@ std::vector<int64_t> file_shape(const Parameter& p) {
 template <class Visit>
 void for_each_element(const Parameter& p, const Visit& visit) {
   if (p.layout == Layout::plain) {
-    for (int64_t i = 0; i < p.shape.count(); ++i) visit(i, i);
+    for (size_t i = 0; i < static_cast<size_t>(p.shape.count()); ++i) visit(i, i);
     return;
   }
   const bool conv = p.layout == Layout::conv1d;
   const int64_t K = conv ? p.shape[0] : 1, in = p.shape[conv ? 1 : 0], out = p.shape[conv ? 2 : 1];
   for (int64_t k = 0; k < K; ++k)
     for (int64_t i = 0; i < in; ++i)
-      for (int64_t o = 0; o < out; ++o) visit((k * in + i) * out + o, (o * in + i) * K + k);
+      for (int64_t o = 0; o < out; ++o)
+        visit(static_cast<size_t>((k * in + i) * out + o), static_cast<size_t>((o * in + i) * K + k));
 }
 
 std::vector<float> to_file_order(const Parameter& p) {
-  std::vector<float> result(static_cast<size_t>(p.shape.count()));
-  const float* values = p.value.data();
-  for_each_element(p, [&](int64_t memory, int64_t file) { result[static_cast<size_t>(file)] = values[memory]; });
+  const std::vector<float> values = p.value.to_vector();
+  std::vector<float> result(values.size());
+  for_each_element(p, [&](size_t memory, size_t file) { result[file] = values[memory]; });
   return result;
 }
 
 void from_file_order(const Parameter& p, const std::vector<float>& source) {
-  float* values = p.value.data();
-  for_each_element(p, [&](int64_t memory, int64_t file) { values[memory] = source[static_cast<size_t>(file)]; });
+  std::vector<float> values(source.size());
+  for_each_element(p, [&](size_t memory, size_t file) { values[memory] = source[file]; });
+  p.value.copy_from(values.data(), p.value.bytes());
 }
 
 /// Element i of the file's order is draw i, so the values do not depend on the layout in memory.
@@ -130,7 +132,8 @@ void ParameterStore::allocate(Device device, uint64_t seed) {
   }
   for (Buffer& b : buffer_list_) {
     b.value = buffers_.slice(b.offset, b.shape);
-    std::fill_n(b.value.data(), b.shape.count(), b.initial);
+    const std::vector<float> values(static_cast<size_t>(b.shape.count()), b.initial);
+    b.value.copy_from(values.data(), b.value.bytes());
   }
 }
 

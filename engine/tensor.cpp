@@ -1,23 +1,19 @@
 #include "engine/tensor.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <span>
 
 #include "engine/arena.h"
+#include "kernels/common/memory.h"
 
 namespace systole {
 namespace {
 
-constexpr size_t kAlignment = 64;
-
 std::shared_ptr<Storage> allocate_alone(size_t bytes, Device device) {
-  const size_t rounded = (std::max(bytes, size_t{1}) + kAlignment - 1) / kAlignment * kAlignment;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
-  if (!memory) throw Error(fmt::format("out of memory: {} bytes could not be allocated", bytes));
-  return std::make_shared<Storage>(memory, rounded, device, std::shared_ptr<void>(memory, std::free));
+  std::shared_ptr<std::byte> memory = allocate_memory(device, bytes);
+  std::byte* const begin = memory.get();
+  return std::make_shared<Storage>(begin, bytes, device, std::move(memory));
 }
 
 }  // namespace
@@ -72,7 +68,7 @@ Tensor Tensor::zeros(const Shape& shape, Device device, DType type) {
 
 float Tensor::item() const {
   if (count() != 1) throw Error(fmt::format("a tensor of shape {} is not one number", shape_.text()));
-  return *data<float>();
+  return to_vector<float>()[0];
 }
 
 Tensor Tensor::reshaped(const Shape& shape) const {
@@ -94,11 +90,26 @@ Tensor Tensor::slice(int64_t begin, const Shape& shape) const {
 
 void Tensor::copy_from(const void* source, size_t size) const {
   if (size != bytes()) throw Error(fmt::format("{} bytes do not fill a tensor of {} bytes", size, bytes()));
-  if (size > 0) std::memcpy(bytes_begin(), source, size);
+  Queue queue(device());
+  copy_to_device(queue, bytes_begin(), source, size);
+}
+
+void Tensor::copy_from(const Tensor& source) const {
+  if (!(source.shape() == shape_) || source.dtype() != type_ || source.device() != device())
+    throw Error(fmt::format("a tensor of shape {} on {} cannot be copied to one of shape {} on {}",
+                            source.shape().text(), name(source.device()), shape_.text(), name(device())));
+  Queue queue(device());
+  copy_on_device(queue, bytes_begin(), source.bytes_begin(), bytes());
+}
+
+void Tensor::copy_to(void* target) const {
+  Queue queue(device());
+  copy_to_host(queue, target, bytes_begin(), bytes());
 }
 
 void Tensor::fill_zero() const {
-  std::memset(bytes_begin(), 0, bytes());
+  Queue queue(device());
+  systole::fill_zero(queue, bytes_begin(), bytes());
 }
 
 }  // namespace systole

@@ -91,7 +91,7 @@ class Tensor {
   DType dtype() const { return type_; }
   Device device() const { return storage_->device(); }
 
-  /// The elements, in the memory of the tensor's device. T must be the tensor's type.
+  /// The elements, in the memory of the tensor's device: for kernels, not to be read here. T must be the tensor's type.
   template <class T = float>
   T* data() const {
     if (dtype_of<T>() != type_) throw Error("a tensor is read as another type than its own");
@@ -109,7 +109,10 @@ class Tensor {
   Tensor reshaped(const Shape& shape) const;
   /// Elements [begin, begin + shape.count()) of the flat tensor, as a tensor that shares the memory.
   Tensor slice(int64_t begin, const Shape& shape) const;
-  void copy_from(const void* source, size_t bytes) const;  // a handle: what it points to changes
+
+  // The tensor is a handle: what it points to changes.
+  void copy_from(const void* source, size_t bytes) const;  ///< from the host
+  void copy_from(const Tensor& source) const;              ///< of the same shape, type and device
   void fill_zero() const;
 
   /// The operation that made this tensor, when gradients can flow to it; otherwise null.
@@ -117,6 +120,8 @@ class Tensor {
   void set_node(std::shared_ptr<Node> node) { node_ = std::move(node); }
 
  private:
+  void copy_to(void* target) const;  // on the host
+
   std::shared_ptr<Storage> storage_;
   size_t offset_ = 0;
   Shape shape_;
@@ -133,8 +138,10 @@ Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device dev
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
-  const T* begin = data<T>();
-  return std::vector<T>(begin, begin + count());
+  if (dtype_of<T>() != type_) throw Error("a tensor is read as another type than its own");
+  std::vector<T> values(static_cast<size_t>(count()));
+  copy_to(values.data());
+  return values;
 }
 
 }  // namespace systole

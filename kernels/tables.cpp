@@ -4,8 +4,10 @@
 #include "kernels/classification/classification.h"
 #include "kernels/contrastive/contrastive.h"
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/linear_cublas.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/pool.h"
 
@@ -21,12 +23,18 @@ const ContrastiveKernels& contrastive_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, contrastive);
 }
 const Conv1dKernels& conv1d_kernels(Device device) {
+#if defined(SYSTOLE_CUDNN)
+  if (device == Device::cuda && convolution() == Convolution::cudnn) return cuda::conv1d_cudnn;
+#endif
   return SYSTOLE_TABLE_OF(device, conv1d);
 }
 const ElementwiseKernels& elementwise_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, elementwise);
 }
 const LinearKernels& linear_kernels(Device device) {
+#if defined(SYSTOLE_CUDA)
+  if (device == Device::cuda) return cuda::linear_cublas;
+#endif
   return SYSTOLE_TABLE_OF(device, linear);
 }
 const OptimizerKernels& optimizer_kernels(Device device) {

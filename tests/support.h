@@ -126,19 +126,24 @@ inline std::string read_file(const std::filesystem::path& path) {
   return content.str();
 }
 
+/// The source folder: the environment's SYSTOLE_SOURCE_DIR where the program was built elsewhere.
+inline std::filesystem::path source_folder() {
+  const char* moved = std::getenv("SYSTOLE_SOURCE_DIR");
+  return moved ? moved : SYSTOLE_SOURCE_DIR;
+}
+
 /// A folder of real ECGs below SYSTOLE_TEST_DATA (default ../shared/data beside the source); empty, after saying so,
 /// when it is not there: the test then returns.
 inline std::filesystem::path real_data(const std::string& folder) {
   const char* root = std::getenv("SYSTOLE_TEST_DATA");
-  const std::filesystem::path path =
-      (root ? std::filesystem::path(root) : std::filesystem::path(SYSTOLE_SOURCE_DIR) / "../shared/data") / folder;
+  const std::filesystem::path path = (root ? std::filesystem::path(root) : source_folder() / "../shared/data") / folder;
   if (std::filesystem::exists(path)) return path;
   MESSAGE("skipped: no real data at " << path.string() << " (set SYSTOLE_TEST_DATA)");
   return {};
 }
 
 inline std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(SYSTOLE_SOURCE_DIR) / "tests/golden" / name;
+  return source_folder() / "tests/golden" / name;
 }
 
 /// The sentence of the exception that `action` throws; fails the test when it throws none.

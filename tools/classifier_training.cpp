@@ -138,8 +138,8 @@ class ClassifierTraining {
         [&] { best = head_store.snapshot(); }, log);
     head_store.restore(best);
     standardization.fold_into(head);
-    classifier_.head().weight.value.copy_from(head.weight.value.data(), head.weight.value.bytes());
-    classifier_.head().bias.value.copy_from(head.bias.value.data(), head.bias.value.bytes());
+    classifier_.head().weight.value.copy_from(head.weight.value);
+    classifier_.head().bias.value.copy_from(head.bias.value);
   }
 
   Tensor to_tensor(const Features& f) const {
@@ -181,9 +181,9 @@ class ClassifierTraining {
         const auto step = static_cast<uint32_t>(optimizer.steps());
         trained.zero_gradients();
         const Tensor loss = bce_with_logits(logits(rows, step), batches_.targets(rows), weights_);
-        const double value = loss.item();
-        require_finite("loss", value, step + 1);
         backward(loss);
+        const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
+        require_finite("loss", value, step + 1);
         const double rate = schedule.at(step);
         const double norm = optimizer.step(static_cast<float>(rate));
         require_finite("gradient's norm", norm, step + 1);
@@ -224,14 +224,15 @@ class ClassifierTraining {
 };
 
 nlohmann::json to_json(const ClassifierOptions& o) {
-  return {{"command", o.command},
-          {"training", to_json(o.training)},
-          {"label_fraction", o.label_fraction},
-          {"loss", o.loss},
-          {"balance_strategy", o.balance_strategy},
-          {"ssl_checkpoint", o.ssl_checkpoint.string()},
-          {"freeze_encoder", o.freeze_encoder},
-          {"seed", o.common.seed}};
+  nlohmann::json json{{"command", o.command},
+                      {"training", to_json(o.training)},
+                      {"label_fraction", o.label_fraction},
+                      {"loss", o.loss},
+                      {"balance_strategy", o.balance_strategy},
+                      {"ssl_checkpoint", o.ssl_checkpoint.string()},
+                      {"freeze_encoder", o.freeze_encoder}};
+  json.update(to_json(o.common));
+  return json;
 }
 
 void check(const ClassifierOptions& o) {

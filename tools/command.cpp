@@ -4,24 +4,52 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <new>
+#include <nlohmann/json.hpp>
 
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
+#include "kernels/conv1d/implementation.h"
 
 namespace systole::tools {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "Where kernels run: auto, cpu, simt or cuda")->capture_default_str();
-  command.add_option("--threads", options.threads, "Threads of the cpu device; 0 for all")
+  command
+      .add_option("--precision", options.precision,
+                  "Of the factors of convolutions and matrix products: f32; on cuda and simt also tf32 or bf16")
+      ->capture_default_str();
+  command.add_option("--conv", options.convolution, "Whose convolution the device cuda uses: systole or cudnn")
+      ->capture_default_str();
+  add_host_options(command, options);
+}
+
+void add_host_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--threads", options.threads, "CPU threads of the devices cpu and simt; 0 for all")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
 }
 
-Device prepare(const CommonOptions& options) {
+void prepare_host(const CommonOptions& options) {
   set_threads(options.threads);
   flush_denormals();
-  return parse_device(options.device);
+}
+
+Device prepare(const CommonOptions& options) {
+  prepare_host(options);
+  const Device device = parse_device(options.device);
+  set_precision(parse_precision(options.precision, device));
+  kernels::set_convolution(kernels::parse_convolution(options.convolution, device));
+  fmt::print(stderr, "device {} ({}), precision {}, convolution {}\n", name(device), describe(device),
+             options.precision, options.convolution);
+  return device;
+}
+
+nlohmann::json to_json(const CommonOptions& options) {
+  return {{"device", name(parse_device(options.device))},
+          {"precision", options.precision},
+          {"conv", options.convolution},
+          {"seed", options.seed}};
 }
 
 void require_option(bool valid, const std::string& option, const std::string& allowed, const std::string& found) {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "kernels/common/device.h"
@@ -15,15 +15,23 @@ class App;
 namespace systole::tools {
 
 struct CommonOptions {
-  std::string device = "auto";
+  std::string device = "auto", precision = "f32", convolution = "systole";
   int threads = 0;
   uint64_t seed = 42;
 };
 
-/// Adds --device, --threads and --seed.
+/// Adds --threads and --seed.
+void add_host_options(CLI::App& command, CommonOptions& options);
+/// Adds those, --device, --precision and --conv.
 void add_common_options(CLI::App& command, CommonOptions& options);
-/// Sets the threads and returns the device.
+
+/// Sets the threads.
+void prepare_host(const CommonOptions& options);
+/// Sets threads, precision and convolution, says on standard error what runs where, and returns the device. Throws
+/// UsageError for what does not exist or does not go together.
 Device prepare(const CommonOptions& options);
+/// What prepare chose, for the description of a model file: {"device", "precision", "conv", "seed"}.
+nlohmann::json to_json(const CommonOptions& options);
 
 /// One subcommand: its options are declared by `add`, and it runs when it was chosen.
 void add_generate(CLI::App& app);

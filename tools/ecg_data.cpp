@@ -75,22 +75,30 @@ int view_length(const data::Dataset& dataset, int signal_length) {
 }
 
 Batches::Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device)
-    : dataset_(dataset), normalization_(normalization), length_(length), device_(device) {
+    : dataset_(dataset), length_(length), device_(device) {
   if (length > dataset.length)
     throw Error(
         fmt::format("{}: records have {} samples; views of {} were asked for", dataset.name, dataset.length, length));
+  const auto on_device = [&]<class T>(const std::vector<T>& values) -> const T* {
+    if (device != Device::cuda) return values.data();
+    resident_.push_back(Tensor::from(values, {static_cast<int64_t>(values.size())}, device));
+    return resident_.back().data<T>();
+  };
+  source_ = {on_device(dataset.samples),    on_device(dataset.scale),     on_device(dataset.offset),
+             on_device(normalization.mean), on_device(normalization.std), nullptr,
+             dataset.sampling_rate_hz};
 }
 
 Tensor Batches::views(std::span<const size_t> records, const Views& how) const {
   const int N = static_cast<int>(records.size()), C = static_cast<int>(dataset_.lead_count());
-  const std::vector<uint32_t> index(records.begin(), records.end());
+  const std::vector<int32_t> index(records.begin(), records.end());
+  const Tensor index_on_device = Tensor::from(index, {N}, device_);
+  augment::ViewSource source = source_;
+  source.records = reinterpret_cast<const uint32_t*>(index_on_device.bytes_begin());
   Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
   Queue queue(device_);
-  augment::augment_kernels(device_).views(
-      queue, {N, how.count, dataset_.length, length_, C, how.segment},
-      {dataset_.samples.data(), dataset_.scale.data(), dataset_.offset.data(), normalization_.mean.data(),
-       normalization_.std.data(), index.data(), dataset_.sampling_rate_hz},
-      how.recipe, how.seed, how.step, x.data());
+  augment::augment_kernels(device_).views(queue, {N, how.count, dataset_.length, length_, C, how.segment}, source,
+                                          how.recipe, how.seed, how.step, x.data());
   return x;
 }
 

@@ -45,10 +45,12 @@ inline const std::vector<int> kTrainingFolds{1, 2, 3, 4, 5, 6, 7, 8};
 inline constexpr int kValidationFold = 9;
 inline constexpr int kTestFold = 10;
 
-/// Cuts batches out of a data set: normalised views and targets.
+/// Cuts batches out of a data set: normalised views and targets. Where the device has memory of its own, the samples
+/// are copied there once and stay.
 class Batches {
  public:
-  /// Views have `length` samples. Throws Error when records are shorter. The caller has matched normalisation and data set.
+  /// Views have `length` samples. Throws Error when records are shorter. The caller has matched normalisation and data
+  /// set.
   Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device);
 
   struct Views {
@@ -68,9 +70,10 @@ class Batches {
 
  private:
   const data::Dataset& dataset_;
-  const data::Normalization& normalization_;
   int length_;
   Device device_;
+  std::vector<Tensor> resident_;  // copies on cuda; elsewhere kernels read data set and normalisation themselves
+  augment::ViewSource source_;    // without the records of a batch
 };
 
 /// Records per batch where no gradient is computed.

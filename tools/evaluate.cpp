@@ -75,6 +75,8 @@ void evaluate(EvaluateOptions o) {
       {"sampling_rate_hz", o.data.sampling_rate_hz},
       {"label_set", o.data.labels},
       {"folds", o.folds},
+      {"device", name(device)},
+      {"precision", o.common.precision},
       {"records", records.size()},
       {"bootstrap", {{"replicates", o.bootstrap}, {"over", "patients"}, {"seed", o.common.seed}}}};
   report["metrics"] = models::to_json(evaluation);

@@ -49,14 +49,15 @@ void Standardization::apply(Features& f) const {
 }
 
 void Standardization::fold_into(const models::LinearLayer& head) const {
-  const int64_t in = head.weight.shape[0], out = head.weight.shape[1];
-  float* w = head.weight.value.data();
-  float* b = head.bias.value.data();
-  for (int64_t i = 0; i < in; ++i)
-    for (int64_t o = 0; o < out; ++o) {
-      w[i * out + o] /= std_[static_cast<size_t>(i)];
-      b[o] -= w[i * out + o] * mean_[static_cast<size_t>(i)];
+  const size_t in = mean_.size(), out = static_cast<size_t>(head.bias.shape.count());
+  std::vector<float> w = head.weight.value.to_vector(), b = head.bias.value.to_vector();
+  for (size_t i = 0; i < in; ++i)
+    for (size_t o = 0; o < out; ++o) {
+      w[i * out + o] /= std_[i];
+      b[o] -= w[i * out + o] * mean_[i];
     }
+  head.weight.value.copy_from(w.data(), head.weight.value.bytes());
+  head.bias.value.copy_from(b.data(), head.bias.value.bytes());
 }
 
 }  // namespace systole::tools

@@ -18,7 +18,7 @@ struct GenerateOptions {
 
 void generate(GenerateOptions& o) {
   require_option(o.generator.patients >= 1, "--patients", "at least 1", std::to_string(o.generator.patients));
-  prepare(o.common);
+  prepare_host(o.common);
   o.generator.seed = o.common.seed;
   std::unique_ptr<Progress> progress;  // its total is known with the first call
   int64_t total = 0;
@@ -42,7 +42,7 @@ void add_generate(CLI::App& app) {
   command.add_option("--patients", o.generator.patients, "Number of patients; each has 1 to 4 records")
       ->capture_default_str();
   command.add_flag("--with-500-hz", o.generator.with_500_hz, "Also write the recordings at 500 Hz");
-  add_common_options(command, o.common);
+  add_host_options(command, o.common);
   command.callback([options] { generate(*options); });
 }
 

@@ -31,16 +31,17 @@ struct PretrainOptions {
 };
 
 nlohmann::json to_json(const PretrainOptions& o) {
-  return {{"command", "pretrain"},
-          {"method", o.method},
-          {"training", to_json(o.training)},
-          {"temperature", o.temperature},
-          {"projection_dim", o.projection_dim},
-          {"projection_hidden", o.projection_hidden},
-          {"width", o.width},
-          {"augment", o.augment},
-          {"shuffle", o.shuffle},
-          {"seed", o.common.seed}};
+  nlohmann::json json{{"command", "pretrain"},
+                      {"method", o.method},
+                      {"training", to_json(o.training)},
+                      {"temperature", o.temperature},
+                      {"projection_dim", o.projection_dim},
+                      {"projection_hidden", o.projection_hidden},
+                      {"width", o.width},
+                      {"augment", o.augment},
+                      {"shuffle", o.shuffle}};
+  json.update(to_json(o.common));
+  return json;
 }
 
 void check(const PretrainOptions& o) {
@@ -133,9 +134,9 @@ class Pretraining {
                                                   .step = static_cast<uint32_t>(optimizer_->steps())});
     store_.zero_gradients();
     const Tensor loss = model_.loss(views);
-    const double value = loss.item();
-    require_finite("loss", value, optimizer_->steps() + 1);
     backward(loss);
+    const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
+    require_finite("loss", value, optimizer_->steps() + 1);
     const double norm = optimizer_->step(static_cast<float>(learning_rate));
     require_finite("gradient's norm", norm, optimizer_->steps());
     return {value, norm};

@@ -1,9 +1,9 @@
-"""PyTorch's SimCLR training step on the encoder of SSRL-ECG, eager, float32, CPU: the peer of Systole's own step.
+"""PyTorch's SimCLR training step on the encoder of SSRL-ECG, eager, on CPU or GPU: the peer of Systole's own step.
 
 One step: two views [N, 12, L], each its own forward pass through encoder, mean over time and projector (as the
 published code does, so BatchNorm's statistics are per view), NT-Xent at τ = 0.07, backward, Adam. No augmentation, no
 loader: the views are random and wait in memory, a few batches in rotation. The last line is JSON;
-seconds_per_step is the median.
+seconds_per_step is the median. --precision: f32; tf32 (cuda); bf16, which is PyTorch's autocast (cuda).
 
 FLOP: 2 per multiply-add, three products per convolution (forward, input gradient, weight gradient), two views:
 1.18 GFLOP per ECG at 12 × 1000. Left out: the projector (0.8 % more), BatchNorm, loss and Adam. Counted although nobody
@@ -36,8 +36,19 @@ def make_model():
 
 def nt_xent(z, temperature):
     z = F.normalize(z)
-    logits = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), float("-inf"))
-    return F.cross_entropy(logits, torch.arange(len(z)).roll(len(z) // 2))
+    diagonal = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / temperature).masked_fill(diagonal, float("-inf"))
+    return F.cross_entropy(logits, torch.arange(len(z), device=z.device).roll(len(z) // 2))
+
+
+def set_precision(precision):
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def wait_for(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def flop_per_ecg(length):
@@ -48,17 +59,22 @@ def flop_per_ecg(length):
     return 2 * 3 * 2 * multiply_adds
 
 
-def seconds_of_steps(batch_size, length, warmup, steps):
-    model = make_model().train()
+def seconds_of_steps(options):
+    device, warmup, steps = options.device, options.warmup, options.steps
+    model = make_model().train().to(device)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
-    batches = [[torch.randn(batch_size, LEADS, length) for _ in range(2)] for _ in range(BATCHES)]
+    shape = (options.batch_size, LEADS, options.length)
+    batches = [[torch.randn(shape, device=device) for _ in range(2)] for _ in range(BATCHES)]
     seconds = []
     for step in range(warmup + steps):
+        wait_for(device)
         start = time.perf_counter()
         adam.zero_grad()
-        loss = nt_xent(torch.cat([model(view) for view in batches[step % BATCHES]]), TEMPERATURE)
+        with torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16"):
+            loss = nt_xent(torch.cat([model(view) for view in batches[step % BATCHES]]), TEMPERATURE)
         loss.backward()
         adam.step()
+        wait_for(device)
         seconds.append(time.perf_counter() - start)
     if not torch.isfinite(loss):
         raise SystemExit(f"the loss after {warmup + steps} steps is {loss.item()}")
@@ -67,6 +83,8 @@ def seconds_of_steps(batch_size, length, warmup, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-size", type=int, default=128, help="ECGs per step; each gives two views")
     parser.add_argument("--length", type=int, default=1000, help="samples per lead")
@@ -75,11 +93,13 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
+    set_precision(options.precision)
 
-    seconds = seconds_of_steps(options.batch_size, options.length, options.warmup, options.steps)
+    seconds = seconds_of_steps(options)
     median = statistics.median(seconds)
     rate = options.batch_size / median
-    result = {"peer": f"PyTorch {torch.__version__}, eager float32", "threads": options.threads}
+    result = {"peer": f"PyTorch {torch.__version__}, eager", "device": options.device, "precision": options.precision}
+    result |= {"threads": options.threads}
     result |= {"batch_size": options.batch_size, "length": options.length, "steps": options.steps}
     result |= {"seconds_per_step": median, "fastest": min(seconds), "slowest": max(seconds), "ecg_per_second": rate}
     result["gflop_per_second"] = rate * flop_per_ecg(options.length) / 1e9

@@ -1,11 +1,495 @@
-// batch_norm on the cuda and simt devices.
+// Batch normalisation on cuda and simt. All of it is bound by memory: statistics read x once, apply reads x and writes
+// y, backward reads x and dy twice and writes dx.
+//
+// The rows of a group are cut into pieces of 32 values per thread (channel_runs.h), one block each:
+//
+//   x  [rows, C]  ──► piece_moments: mean and M2 of each piece  ──► combine_moments ──► mean, var
+//   x, dy         ──► piece_sums: Σ g and Σ g·(x − mean)        ──► finish_sums     ──► dγ, dβ, and what store_dx needs
+//
+// The second kernel of a pair adds up the pieces in double, in an order that depends on the shape and the alignment
+// alone: no atomics, and the same bits in every run.
+//
+// A piece of the statistics stays in registers, so its two passes read memory once: the first finds the mean m, the
+// second, with n rows,
+//   d = Σ (x − m),  mean = m + d / n,  M2 = Σ (x − m)² − d² / n          (Chan, Golub and LeVeque 1983)
+// where d is what the rounding of m left over.
+
+#include <cmath>
 
 #include "kernels/batch_norm/batch_norm.h"
-
+#include "kernels/common/channel_runs.h"
 #include "kernels/common/launch.h"
+#include "kernels/common/memory.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
 
-extern const BatchNormKernels batch_norm{};
+constexpr int kValues = 32;  // of a piece, per thread: they fit into registers, and hide the latency of memory
+
+/// Steps that a kernel which also stores loads before it uses the first of them.
+template <int V>
+constexpr int kBatch = V == 1 ? 8 : 4;
+
+ChannelRuns runs_of(const BatchNormShape& s, int V) {
+  return channel_runs(s.groups, s.rows_per_group(), s.C, V, kValues);
+}
+
+// ---- statistics
+
+struct MomentsShared {
+  float sum[kRunLanes], deviation[kRunLanes], squares[kRunLanes];
+};
+
+template <int V>
+__global__ __launch_bounds__(kRunThreads, 4) void piece_moments(ChannelRuns r,
+                                                                const float* __restrict__ x,  // [N, L, C]
+                                                                double* piece_mean,           // [pieces, C]
+                                                                double* piece_m2) {           // [pieces, C]
+  auto& shared = *dynamic_shared<MomentsShared>();
+  const RunPlace<V> here(r, blockIdx.x);
+  Vector<V> values[kValues / V];
+  load_steps(values, here, 0, x);
+
+  for (int j = 0; j < V; ++j) {
+    float sum = 0;
+    for (int k = 0; k < kValues / V; ++k) sum += values[k].lane[j];
+    shared.sum[here.lane + j] = sum;
+  }
+  add_rows_of_run(r, shared.sum, nullptr);
+
+  const auto rows = static_cast<float>(here.rows);
+  for (int j = 0; j < V; ++j) {
+    const float m = shared.sum[here.channel_in_block(j)] / rows;
+    float deviation = 0, squares = 0;
+    for (int k = 0; k < kValues / V; ++k) {
+      const float d = k < here.steps ? values[k].lane[j] - m : 0.0f;
+      deviation += d;
+      squares += d * d;
+    }
+    shared.deviation[here.lane + j] = deviation;
+    shared.squares[here.lane + j] = squares;
+  }
+  add_rows_of_run(r, shared.deviation, shared.squares);
+
+  const int channels = channels_of_block(r);
+  for (int c = static_cast<int>(threadIdx.x); c < channels; c += static_cast<int>(blockDim.x)) {
+    const double d = shared.deviation[c], m2 = shared.squares[c] - d * d / here.rows;
+    const int64_t to = here.piece * r.C + here.first_channel + c;
+    piece_mean[to] = shared.sum[c] / rows + d / here.rows;
+    piece_m2[to] = m2 < 0 ? 0 : m2;
+  }
+}
+
+// The kernels that combine pieces: a block has kChannels channels and kRanges threads for each; thread y takes the
+// parts y, y + kRanges … in order.
+constexpr int kChannels = 8, kRanges = 32;
+
+struct RangesShared {
+  double first[kRanges][kChannels], second[kRanges][kChannels];
+};
+
+/// The sum over the ranges of the thread's channel, in their order, in every thread. One barrier; `shared` may not be
+/// used again.
+__device__ double sum_of_ranges(double value, double (&shared)[kRanges][kChannels]) {
+  shared[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  double sum = 0;
+  for (int range = 0; range < kRanges; ++range) sum += shared[range][threadIdx.x];
+  return sum;
+}
+
+/// Mean and biased variance of a group from moments of its parts of n_p rows, the last one perhaps of fewer:
+///   mean = Σ n_p mean_p / rows,  M2 = Σ M2_p + n_p (mean_p − mean)²
+/// the formula of Chan, Golub and LeVeque (1979) for any number of parts at once. Block (group, eight channels).
+template <class Part>
+__global__ __launch_bounds__(kChannels* kRanges) void combine_moments(
+    int64_t parts, int64_t rows_per_part, int64_t rows, int C,
+    const Part* __restrict__ part_mean,  // [G, parts, C]
+    const Part* __restrict__ part_m2,    // [G, parts, C]
+    float* mean,                         // [G, C]
+    float* var) {                        // [G, C]
+  auto& shared = *dynamic_shared<RangesShared>();
+  const int64_t group = blockIdx.x;
+  const int c = static_cast<int>(blockIdx.y) * kChannels + static_cast<int>(threadIdx.x);
+  const auto rows_of = [&](int64_t p) {
+    return static_cast<double>(p + 1 < parts ? rows_per_part : rows - p * rows_per_part);
+  };
+  part_mean += group * parts * C + c;
+  part_m2 += group * parts * C + c;
+
+  double sum = 0;
+  if (c < C)
+    for (int64_t p = threadIdx.y; p < parts; p += kRanges) sum += rows_of(p) * part_mean[p * C];
+  const double total_mean = sum_of_ranges(sum, shared.first) / static_cast<double>(rows);
+
+  double m2 = 0;
+  if (c < C)
+    for (int64_t p = threadIdx.y; p < parts; p += kRanges) {
+      const double delta = part_mean[p * C] - total_mean;
+      m2 += part_m2[p * C] + rows_of(p) * delta * delta;
+    }
+  m2 = sum_of_ranges(m2, shared.second);
+  if (threadIdx.y == 0 && c < C) {
+    mean[group * C + c] = static_cast<float>(total_mean);
+    var[group * C + c] = static_cast<float>(m2 / static_cast<double>(rows));
+  }
+}
+
+template <class Part>
+void launch_combine(Queue& queue, const BatchNormShape& s, int64_t parts, int64_t rows_per_part, const Part* part_mean,
+                    const Part* part_m2, float* mean, float* var) {
+  launch(queue,
+         {.grid = {s.groups, ceil_div(s.C, kChannels)},
+          .block = {kChannels, kRanges},
+          .shared_bytes = sizeof(RangesShared)},
+         combine_moments<Part>, parts, rows_per_part, s.rows_per_group(), s.C, part_mean, part_m2, mean, var);
+}
+
+template <int V>
+void launch_statistics(Queue& queue, const BatchNormShape& s, const float* x, float* mean, float* var) {
+  const ChannelRuns r = runs_of(s, V);
+  const int64_t moments = r.groups * r.pieces * s.C;
+  // In double: at a mean of 1000, float means of the pieces would differ by rounding as much as by their content.
+  auto* piece_mean = scratch<double>(queue, static_cast<size_t>(2 * moments));
+  double* piece_m2 = piece_mean + moments;
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MomentsShared)}, piece_moments<V>, r, x,
+         piece_mean, piece_m2);
+  launch_combine<double>(queue, s, r.pieces, int64_t{r.width} * r.steps / s.C, piece_mean, piece_m2, mean, var);
+}
+
+void statistics(Queue& queue, const BatchNormShape& s, const float* x, float* mean, float* var) {
+  (fits_vectors(s.rows_per_group(), s.C, {x}) ? launch_statistics<4> : launch_statistics<1>)(queue, s, x, mean, var);
+}
+
+void combine(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean,
+             float* var) {
+  launch_combine<float>(queue, s, s.N / s.groups, s.L, record_mean, record_m2, mean, var);
+}
+
+// ---- a few values per channel
+
+constexpr int kThreads = 128;
+
+__global__ __launch_bounds__(kThreads) void move_running(int groups, int C, const float* mean,
+                                                         const float* var,                                     // [G, C]
+                                                         float momentum, float unbiased, float* running_mean,  // [C]
+                                                         float* running_var) {                                 // [C]
+  const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (c >= C) return;
+  float m = running_mean[c], v = running_var[c];
+  for (int64_t i = c; i < int64_t{groups} * C; i += C) {
+    m = (1 - momentum) * m + momentum * mean[i];
+    v = (1 - momentum) * v + momentum * unbiased * var[i];
+  }
+  running_mean[c] = m;
+  running_var[c] = v;
+}
+
+void update_running(Queue& queue, const BatchNormShape& s, const float* mean, const float* var, float momentum,
+                    float* running_mean, float* running_var) {
+  check_has_variance(s);
+  const auto rows = static_cast<float>(s.rows_per_group());
+  launch(queue, {.grid = {ceil_div(s.C, kThreads)}, .block = {kThreads}}, move_running, s.groups, s.C, mean, var,
+         momentum, rows / (rows - 1), running_mean, running_var);
+}
+
+__global__ __launch_bounds__(kThreads) void fold_into_affine(int groups, int C, const float* mean,
+                                                             const float* var,                         // [G, C]
+                                                             const float* gamma, const float* beta,    // [C]
+                                                             float eps, float* scale, float* shift) {  // [G, C]
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= int64_t{groups} * C) return;
+  const double factor = gamma[i % C] / sqrt(static_cast<double>(var[i]) + eps);
+  scale[i] = static_cast<float>(factor);
+  shift[i] = static_cast<float>(beta[i % C] - mean[i] * factor);
+}
+
+void fold(Queue& queue, const BatchNormShape& s, const float* mean, const float* var, const float* gamma,
+          const float* beta, float eps, float* scale, float* shift) {
+  launch(queue, {.grid = {ceil_div(int64_t{s.groups} * s.C, int64_t{kThreads})}, .block = {kThreads}}, fold_into_affine,
+         s.groups, s.C, mean, var, gamma, beta, eps, scale, shift);
+}
+
+// ---- apply
+
+// fmaf, wherever x · scale + shift is computed: its rounding decides on which side of the ReLU a value is, and forward
+// and backward must agree.
+
+/// Pieces in reverse order: what the statistics have read last is what the second-level cache still holds.
+template <int V>
+__global__ __launch_bounds__(kRunThreads, 4) void apply_affine(ChannelRuns r, const float* x,    // [N, L, C]
+                                                               const float* __restrict__ scale,  // [G, C]
+                                                               const float* __restrict__ shift,  // [G, C]
+                                                               bool relu, float* y) {            // [N, L, C], may be x
+  const RunPlace<V> here(r, gridDim.x - 1 - blockIdx.x);
+  const Vector<V> factor = of_channels(here, scale + here.group * r.C);
+  const Vector<V> offset = of_channels(here, shift + here.group * r.C);
+  const float lowest = relu ? 0.0f : -INFINITY;
+  for (int first = 0; first < kValues / V; first += kBatch<V>) {
+    Vector<V> values[kBatch<V>];
+    load_steps(values, here, first, x);
+    for (int k = 0; k < kBatch<V>; ++k) {
+      if (first + k >= here.steps) break;
+      for (int j = 0; j < V; ++j) {
+        const float value = fmaf(values[k].lane[j], factor.lane[j], offset.lane[j]);
+        values[k].lane[j] = value < lowest ? lowest : value;  // a NaN stays one
+      }
+      store(y + here.at(first + k), values[k]);
+    }
+  }
+}
+
+template <int V>
+void launch_apply(Queue& queue, const BatchNormShape& s, const float* x, const float* scale, const float* shift,
+                  bool relu, float* y) {
+  const ChannelRuns r = runs_of(s, V);
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, apply_affine<V>, r, x, scale, shift, relu, y);
+}
+
+void apply(Queue& queue, const BatchNormShape& s, const float* x, const float* scale, const float* shift, bool relu,
+           float* y) {
+  (fits_vectors(s.rows_per_group(), s.C, {x, y}) ? launch_apply<4> : launch_apply<1>)(queue, s, x, scale, shift, relu,
+                                                                                      y);
+}
+
+// ---- backward
+
+/// What the passes over x and dy read.
+struct Backward {
+  const float *x, *dy;                // [N, L, C]
+  const float *mean, *scale, *shift;  // [G, C]
+  bool relu;
+  int64_t shared_by = 1;  // groups of the walk that have one group's statistics
+};
+
+/// The gradient behind the ReLU.
+__device__ __forceinline__ float gated(const Backward& b, float dy, float x, float scale, float shift) {
+  return b.relu && fmaf(x, scale, shift) <= 0 ? 0.0f : dy;
+}
+
+struct SumsShared {
+  float g[kRunLanes], gd[kRunLanes];
+};
+
+/// Σ g and Σ g · (x − mean) of every piece. In evaluation dx = scale · g needs no sums and is stored on the way.
+template <int V, bool kStoreDx>
+__global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Backward b,
+                                                             float* piece_g,   // [pieces, C]
+                                                             float* piece_gd,  // [pieces, C]
+                                                             float* dx,        // [N, L, C], may be dy
+                                                             bool accumulate) {
+  auto& shared = *dynamic_shared<SumsShared>();
+  const RunPlace<V> here(r, blockIdx.x);
+  const int64_t channels = here.group / b.shared_by * r.C;
+  const Vector<V> mean = of_channels(here, b.mean + channels);
+  const Vector<V> scale = of_channels(here, b.scale + channels), shift = of_channels(here, b.shift + channels);
+
+  Vector<V> sum_g{}, sum_gd{};
+  for (int first = 0; first < kValues / V; first += kBatch<V>) {
+    Vector<V> x[kBatch<V>], dy[kBatch<V>];
+    load_steps(x, here, first, b.x);
+    load_steps(dy, here, first, b.dy);
+    for (int k = 0; k < kBatch<V>; ++k) {
+      for (int j = 0; j < V; ++j) {
+        const float g = gated(b, dy[k].lane[j], x[k].lane[j], scale.lane[j], shift.lane[j]);
+        sum_g.lane[j] += g;
+        sum_gd.lane[j] += g * (x[k].lane[j] - mean.lane[j]);
+        dy[k].lane[j] = scale.lane[j] * g;
+      }
+      if (kStoreDx && first + k < here.steps) {
+        float* to = dx + here.at(first + k);
+        if (accumulate) {
+          const Vector<V> before = load<V>(to);
+          for (int j = 0; j < V; ++j) dy[k].lane[j] += before.lane[j];
+        }
+        store(to, dy[k]);
+      }
+    }
+  }
+  for (int j = 0; j < V; ++j) {
+    shared.g[here.lane + j] = sum_g.lane[j];
+    shared.gd[here.lane + j] = sum_gd.lane[j];
+  }
+  add_rows_of_run(r, shared.g, shared.gd);
+  const int count = channels_of_block(r);
+  for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
+    const int64_t to = here.piece * r.C + here.first_channel + c;
+    piece_g[to] = shared.g[c];
+    piece_gd[to] = shared.gd[c];
+  }
+}
+
+/// What store_dx needs: dx = scale · g − offset − slope · (x − mean).
+struct Slopes {
+  float *offset, *slope;  // [G, C]
+};
+
+/// What the gradient of a group's normalisation depends on.
+struct Statistics {
+  const float *var, *scale;  // [G, C]
+  float eps;
+  double rows;    // of a group
+  bool training;  // they depend on x
+};
+
+/// dγ and dβ over all groups, and the slopes of each group, from the sums of its pieces. One block per eight channels.
+__global__ __launch_bounds__(kChannels* kRanges) void finish_sums(int groups, int C, Statistics s,
+                                                                  int64_t pieces,                      // of a group
+                                                                  const float* __restrict__ piece_g,   // [G, pieces, C]
+                                                                  const float* __restrict__ piece_gd,  // [G, pieces, C]
+                                                                  Slopes slopes, float* dgamma,        // [C]
+                                                                  float* dbeta,                        // [C]
+                                                                  bool accumulate) {
+  auto& shared = *dynamic_shared<RangesShared>();
+  const int c = static_cast<int>(blockIdx.x) * kChannels + static_cast<int>(threadIdx.x);
+  double gamma = 0, beta = 0;
+  for (int group = 0; group < groups; ++group) {
+    double g = 0, gd = 0;
+    if (c < C)
+      for (int64_t p = threadIdx.y; p < pieces; p += kRanges) {
+        g += piece_g[(group * pieces + p) * C + c];
+        gd += piece_gd[(group * pieces + p) * C + c];
+      }
+    g = sum_of_ranges(g, shared.first);
+    gd = sum_of_ranges(gd, shared.second);
+    if (c < C) {
+      const int64_t i = int64_t{group} * C + c;
+      const double variance = static_cast<double>(s.var[i]) + s.eps;
+      beta += g;
+      gamma += gd / sqrt(variance);
+      if (threadIdx.y == 0) {
+        slopes.offset[i] = s.training ? static_cast<float>(s.scale[i] * g / s.rows) : 0.0f;
+        slopes.slope[i] = s.training ? static_cast<float>(s.scale[i] * gd / s.rows / variance) : 0.0f;
+      }
+    }
+    __syncthreads();  // the sums of this group have been read
+  }
+  if (threadIdx.y == 0 && c < C) {
+    dgamma[c] = static_cast<float>(accumulate ? dgamma[c] + gamma : gamma);
+    dbeta[c] = static_cast<float>(accumulate ? dbeta[c] + beta : beta);
+  }
+}
+
+void launch_finish(Queue& queue, const BatchNormShape& s, const Statistics& statistics, int64_t pieces,
+                   const float* piece_g, const float* piece_gd, const Slopes& slopes, float* dgamma, float* dbeta,
+                   GradientMode parameters) {
+  launch(queue,
+         {.grid = {ceil_div(s.C, kChannels)}, .block = {kChannels, kRanges}, .shared_bytes = sizeof(RangesShared)},
+         finish_sums, s.groups, s.C, statistics, pieces, piece_g, piece_gd, slopes, dgamma, dbeta,
+         parameters == GradientMode::accumulate);
+}
+
+/// The second pass, in reverse order of the pieces as in apply_affine.
+template <int V>
+__global__ __launch_bounds__(kRunThreads, 3) void store_dx(ChannelRuns r, Backward b, Slopes slopes,
+                                                           float* dx,  // [N, L, C], may be dy
+                                                           bool accumulate) {
+  const RunPlace<V> here(r, gridDim.x - 1 - blockIdx.x);
+  const int64_t channels = here.group * r.C;
+  const Vector<V> mean = of_channels(here, b.mean + channels);
+  const Vector<V> scale = of_channels(here, b.scale + channels), shift = of_channels(here, b.shift + channels);
+  const Vector<V> offset = of_channels(here, slopes.offset + channels);
+  const Vector<V> slope = of_channels(here, slopes.slope + channels);
+
+  for (int first = 0; first < kValues / V; first += kBatch<V>) {
+    Vector<V> x[kBatch<V>], dy[kBatch<V>];
+    load_steps(x, here, first, b.x);
+    load_steps(dy, here, first, b.dy);
+    for (int k = 0; k < kBatch<V>; ++k) {
+      if (first + k >= here.steps) break;
+      float* to = dx + here.at(first + k);
+      const Vector<V> before = accumulate ? load<V>(to) : Vector<V>{};
+      for (int j = 0; j < V; ++j) {
+        const float g = gated(b, dy[k].lane[j], x[k].lane[j], scale.lane[j], shift.lane[j]);
+        const float value = scale.lane[j] * g - offset.lane[j] - slope.lane[j] * (x[k].lane[j] - mean.lane[j]);
+        dy[k].lane[j] = before.lane[j] + value;
+      }
+      store(to, dy[k]);
+    }
+  }
+}
+
+template <int V>
+void launch_backward(Queue& queue, const BatchNormShape& s, const Backward& b, const Statistics& statistics, float* dx,
+                     bool add_dx, float* dgamma, float* dbeta, GradientMode parameters) {
+  const ChannelRuns r = runs_of(s, V);
+  const int64_t sums = r.groups * r.pieces * s.C, channels = r.groups * s.C;
+  auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums + 2 * channels));
+  float* piece_gd = piece_g + sums;
+  const Slopes slopes{piece_gd + sums, piece_gd + sums + channels};
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)},
+         statistics.training ? piece_sums<V, false> : piece_sums<V, true>, r, b, piece_g, piece_gd, dx, add_dx);
+  launch_finish(queue, s, statistics, r.pieces, piece_g, piece_gd, slopes, dgamma, dbeta, parameters);
+  if (statistics.training)
+    launch(queue, {.grid = r.grid(), .block = r.block(V)}, store_dx<V>, r, b, slopes, dx, add_dx);
+}
+
+template <bool kTraining>
+void backward(Queue& queue, const BatchNormShape& s, const float* x, const float* dy, const float* mean,
+              const float* var, float eps, const float* scale, const float* shift, bool relu, float* dx,
+              GradientMode dx_mode, float* dgamma, float* dbeta, GradientMode parameters) {
+  const Backward b{x, dy, mean, scale, shift, relu};
+  const Statistics statistics{var, scale, eps, static_cast<double>(s.rows_per_group()), kTraining};
+  (fits_vectors(s.rows_per_group(), s.C, {x, dy, dx}) ? launch_backward<4>
+                                                      : launch_backward<1>)(queue, s, b, statistics, dx,
+                                                                            dx_mode == GradientMode::accumulate, dgamma,
+                                                                            dbeta, parameters);
+}
+
+/// to[n, c] = Σ_p pieces[n, p, c], in the order of p; two arrays of pieces. One thread per (n, c).
+__global__ __launch_bounds__(kThreads) void add_pieces(int64_t count, int64_t pieces, int C,
+                                                       const float* __restrict__ piece_g,   // [N, pieces, C]
+                                                       const float* __restrict__ piece_gd,  // [N, pieces, C]
+                                                       float* g, float* gd) {               // [N, C]
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  float sum_g = 0, sum_gd = 0;
+  for (int64_t p = 0; p < pieces; ++p) {
+    const int64_t from = (i / C * pieces + p) * C + i % C;
+    sum_g += piece_g[from];
+    sum_gd += piece_gd[from];
+  }
+  g[i] = sum_g;
+  gd[i] = sum_gd;
+}
+
+/// The pieces are those of records here, so that their sums are of records.
+template <int V>
+void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward& b, float* g, float* gd) {
+  const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
+  const int64_t sums = r.groups * r.pieces * s.C, records = int64_t{s.N} * s.C;
+  auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums));
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, piece_sums<V, false>, r, b,
+         piece_g, piece_g + sums, nullptr, false);
+  launch(queue, {.grid = {ceil_div(records, int64_t{kThreads})}, .block = {kThreads}}, add_pieces, records, r.pieces,
+         s.C, piece_g, piece_g + sums, g, gd);
+}
+
+void backward_sums(Queue& queue, const BatchNormShape& s, const float* dz, const RecordGradientSums& sums) {
+  const NormalizedOutput& o = sums.output;
+  const Backward b{o.y, dz, o.mean, o.scale, o.shift, o.relu, s.N / o.groups};
+  (fits_vectors(s.L, s.C, {o.y, dz}) ? launch_record_sums<4> : launch_record_sums<1>)(queue, s, b, sums.g, sums.gd);
+}
+
+void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_g, const float* record_gd,
+                     const float* var, float eps, const float* scale, bool training, float* offset, float* slope,
+                     float* dgamma, float* dbeta, GradientMode parameters) {
+  const Statistics statistics{var, scale, eps, static_cast<double>(s.rows_per_group()), training};
+  launch_finish(queue, s, statistics, s.N / s.groups, record_g, record_gd, {offset, slope}, dgamma, dbeta, parameters);
+}
+
+}  // namespace
+
+extern const BatchNormKernels batch_norm{
+    .statistics = statistics,
+    .combine = combine,
+    .update_running = update_running,
+    .fold = fold,
+    .apply = apply,
+    .backward = backward<true>,
+    .backward_evaluation = backward<false>,
+    .backward_sums = backward_sums,
+    .backward_finish = backward_finish,
+};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

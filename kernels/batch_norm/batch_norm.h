@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
+#include "kernels/common/pending.h"
 #include "kernels/common/table.h"
 
 namespace systole::kernels {
@@ -17,6 +19,11 @@ struct BatchNormShape {
   int64_t rows_per_group() const { return int64_t{N} / groups * L; }
   int64_t size() const { return int64_t{N} * L * C; }
 };
+
+std::string text(const BatchNormShape& shape);
+
+/// Throws Error when a group has one row only.
+void check_has_variance(const BatchNormShape& shape);
 
 struct BatchNormKernels {
   /// Mean and biased variance per group, from x itself. x [N, L, C]; mean, var [G, C]. Two passes, no E[x²] − E[x]².
@@ -62,6 +69,23 @@ struct BatchNormKernels {
              const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode, float* dgamma,
              float* dbeta, GradientMode parameters)>
       backward_evaluation;
+
+  // The backward pass in two parts, where the neighbours of the BatchNorm are convolutions that do the rest while they
+  // write and read (kernels/common/pending.h).
+
+  /// The sums of each record of dz [N, L, C], where whoever wrote dz did not make them.
+  Entry<"batch_norm.backward_sums", void(const BatchNormShape&, const float* dz, const RecordGradientSums& sums)>
+      backward_sums;
+
+  /// From the sums record_g, record_gd [N, C], added up in the order of the records: dgamma and dbeta [C] as above, and
+  /// what turns dz into dy; offset, slope [G, C]:
+  ///   offset = scale · (1/R) Σ g,  slope = scale · (1/R) Σ g·(y − mean) / (var + eps)   in training,
+  ///   offset = slope = 0                                                               in evaluation.
+  Entry<"batch_norm.backward_finish",
+        void(const BatchNormShape&, const float* record_g, const float* record_gd, const float* var, float eps,
+             const float* scale, bool training, float* offset, float* slope, float* dgamma, float* dbeta,
+             GradientMode parameters)>
+      backward_finish;
 };
 
 const BatchNormKernels& batch_norm_kernels(Device device);

@@ -9,12 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fmt/format.h>
 #include <vector>
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/common/error.h"
 #include "kernels/common/lanes.h"
+#include "kernels/common/norm_gradient.h"
 #include "kernels/common/parallel.h"
 
 namespace systole::kernels {
@@ -154,12 +153,8 @@ void combine(Queue&, const BatchNormShape& s, const float* record_mean, const fl
 
 void update_running(Queue&, const BatchNormShape& s, const float* mean, const float* var, float momentum,
                     float* running_mean, float* running_var) {
+  check_has_variance(s);
   const int64_t rows = s.rows_per_group();
-  if (rows < 2)
-    throw Error(
-        fmt::format("batch normalisation needs at least two values per channel and group for a variance, and "
-                    "{} records of length {} in {} groups have {}",
-                    s.N, s.L, s.groups, rows));
   const float unbiased = static_cast<float>(rows) / static_cast<float>(rows - 1);
   for (int g = 0; g < s.groups; ++g)
     for (int c = 0; c < s.C; ++c) {
@@ -210,71 +205,6 @@ void apply(Queue&, const BatchNormShape& s, const float* x, const float* scale, 
 
 // ---- backward
 
-/// What the passes over a piece read of its channels [C].
-struct Channels {
-  const float *mean, *scale, *shift;
-};
-
-Channels widen(const Channels& channels, int C, float* lanes) {
-  const int width = lanes_of(C);
-  return {systole::widen(channels.mean, C, lanes), systole::widen(channels.scale, C, lanes + width),
-          systole::widen(channels.shift, C, lanes + 2 * width)};
-}
-
-/// The gradient behind the ReLU.
-template <bool kRelu>
-inline float gated(float dy, float x, float scale, float shift) {
-  return kRelu && x * scale + shift <= 0 ? 0.0f : dy;
-}
-
-/// sum_g[c] = Σ g,  sum_gd[c] = Σ g · (x − mean) over the piece.
-template <bool kRelu>
-void piece_sums(int64_t count, int C, const float* x, const float* dy, const Channels& channels, float* sum_g,
-                float* sum_gd) {
-  const int width = lanes_of(C);
-  float* lanes = thread_scratch(kLanes, size_t(5) * width);
-  const auto [mean, scale, shift] = widen(channels, C, lanes);
-  float* g_lanes = lanes + 3 * width;
-  float* gd_lanes = lanes + 4 * width;
-  std::fill_n(g_lanes, 2 * width, 0.0f);
-  for_runs(count, width, [&, mean = mean, scale = scale, shift = shift](int64_t offset, int n) {
-    const float* xs = x + offset;
-    const float* dys = dy + offset;
-#pragma omp simd
-    for (int i = 0; i < n; ++i) {
-      const float g = gated<kRelu>(dys[i], xs[i], scale[i], shift[i]);
-      g_lanes[i] += g;
-      gd_lanes[i] += g * (xs[i] - mean[i]);
-    }
-  });
-  for (int c = 0; c < C; ++c) {
-    sum_g[c] = static_cast<float>(sum_of_lanes(g_lanes, C, c));
-    sum_gd[c] = static_cast<float>(sum_of_lanes(gd_lanes, C, c));
-  }
-}
-
-/// dx = scale · g − offset − slope · (x − mean), where offset and slope [C] carry the gradient through the statistics.
-template <bool kRelu, bool kAccumulate>
-void piece_dx(int64_t count, int C, const float* x, const float* dy, const Channels& channels, const float* offsets,
-              const float* slopes, float* dx) {
-  const int width = lanes_of(C);
-  float* lanes = thread_scratch(kLanes, size_t(5) * width);
-  const auto [mean, scale, shift] = widen(channels, C, lanes);
-  offsets = systole::widen(offsets, C, lanes + 3 * width);
-  slopes = systole::widen(slopes, C, lanes + 4 * width);
-  for_runs(count, width, [&, mean = mean, scale = scale, shift = shift](int64_t start, int n) {
-    const float* xs = x + start;
-    const float* dys = dy + start;
-    float* to = dx + start;
-#pragma omp simd
-    for (int i = 0; i < n; ++i) {
-      const float g = gated<kRelu>(dys[i], xs[i], scale[i], shift[i]);
-      const float value = scale[i] * g - offsets[i] - slopes[i] * (xs[i] - mean[i]);
-      to[i] = kAccumulate ? to[i] + value : value;
-    }
-  });
-}
-
 /// Everything a backward call works on.
 struct Backward {
   BatchNormShape s;
@@ -284,7 +214,9 @@ struct Backward {
   const float *scale, *shift;  // [G, C]
   bool relu;
 
-  Channels channels_of(int64_t group) const { return {mean + group * s.C, scale + group * s.C, shift + group * s.C}; }
+  cpu::NormChannels channels_of(int64_t group) const {
+    return {mean + group * s.C, scale + group * s.C, shift + group * s.C};
+  }
 };
 
 /// Σ g and Σ g · (x − mean) per group, [G, C] each.
@@ -299,7 +231,7 @@ GroupSums sums_of(const Backward& b, const After& after) {
   const int C = b.s.C;
   float* piece_g = thread_scratch(kPartials, size_t(2) * pieces.count() * C);
   float* piece_gd = piece_g + pieces.count() * C;
-  const auto sums = b.relu ? piece_sums<true> : piece_sums<false>;
+  const auto sums = b.relu ? cpu::gradient_sums<true> : cpu::gradient_sums<false>;
   parallel_for(pieces.count(), [&](int64_t p) {
     const int64_t offset = pieces.offset_of(p);
     sums(pieces.values_of(p), C, b.x + offset, b.dy + offset, b.channels_of(pieces.group_of(p)), piece_g + p * C,
@@ -315,12 +247,12 @@ GroupSums sums_of(const Backward& b, const After& after) {
   return total;
 }
 
-void store_parameter_gradients(const Backward& b, const GroupSums& sums, float* dgamma, float* dbeta,
-                               GradientMode mode) {
-  for (int c = 0; c < b.s.C; ++c) {
+void store_parameter_gradients(const BatchNormShape& s, const GroupSums& sums, const float* var, float eps,
+                               float* dgamma, float* dbeta, GradientMode mode) {
+  for (int c = 0; c < s.C; ++c) {
     double gamma = 0, beta = 0;
-    for (int i = c; i < b.s.groups * b.s.C; i += b.s.C) {
-      gamma += sums.gd[i] / std::sqrt(static_cast<double>(b.var[i]) + b.eps);
+    for (int i = c; i < s.groups * s.C; i += s.C) {
+      gamma += sums.gd[i] / std::sqrt(static_cast<double>(var[i]) + eps);
       beta += sums.g[i];
     }
     const bool add = mode == GradientMode::accumulate;
@@ -329,13 +261,23 @@ void store_parameter_gradients(const Backward& b, const GroupSums& sums, float* 
   }
 }
 
+/// offset and slope [G, C] of dx = scale · g − offset − slope · (x − mean), in training.
+void store_offsets_and_slopes(const BatchNormShape& s, const GroupSums& sums, const float* var, float eps,
+                              const float* scale, float* offset, float* slope) {
+  const auto rows = static_cast<double>(s.rows_per_group());
+  for (int i = 0; i < s.groups * s.C; ++i) {
+    offset[i] = static_cast<float>(scale[i] * sums.g[i] / rows);
+    slope[i] = static_cast<float>(scale[i] * sums.gd[i] / rows / (static_cast<double>(var[i]) + eps));
+  }
+}
+
 /// dx of one piece; offsets and slopes [G, C].
 void store_dx(const Backward& b, int64_t p, const std::vector<float>& offsets, const std::vector<float>& slopes,
               float* dx, GradientMode mode) {
   const Pieces pieces(b.s);
   const bool add = mode == GradientMode::accumulate;
-  const auto piece = b.relu ? (add ? piece_dx<true, true> : piece_dx<true, false>)
-                            : (add ? piece_dx<false, true> : piece_dx<false, false>);
+  const auto piece = b.relu ? (add ? cpu::output_gradient<true, true> : cpu::output_gradient<true, false>)
+                            : (add ? cpu::output_gradient<false, true> : cpu::output_gradient<false, false>);
   const int64_t offset = pieces.offset_of(p), group = pieces.group_of(p);
   piece(pieces.values_of(p), b.s.C, b.x + offset, b.dy + offset, b.channels_of(group), offsets.data() + group * b.s.C,
         slopes.data() + group * b.s.C, dx + offset);
@@ -346,14 +288,9 @@ void backward(Queue&, const BatchNormShape& s, const float* x, const float* dy, 
               float* dgamma, float* dbeta, GradientMode parameters) {
   const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
   const GroupSums sums = sums_of(b, [](int64_t) {});
-  store_parameter_gradients(b, sums, dgamma, dbeta, parameters);
-
-  const auto rows = static_cast<double>(s.rows_per_group());
+  store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
   std::vector<float> offsets(sums.g.size()), slopes(sums.g.size());
-  for (size_t i = 0; i < offsets.size(); ++i) {
-    offsets[i] = static_cast<float>(scale[i] * sums.g[i] / rows);
-    slopes[i] = static_cast<float>(scale[i] * sums.gd[i] / rows / (static_cast<double>(var[i]) + eps));
-  }
+  store_offsets_and_slopes(s, sums, var, eps, scale, offsets.data(), slopes.data());
   parallel_for(Pieces(s).count(), [&](int64_t p) { store_dx(b, p, offsets, slopes, dx, dx_mode); });
 }
 
@@ -363,7 +300,27 @@ void backward_evaluation(Queue&, const BatchNormShape& s, const float* x, const 
   const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
   const std::vector<float> zero(size_t(s.groups) * s.C);
   const GroupSums sums = sums_of(b, [&](int64_t p) { store_dx(b, p, zero, zero, dx, dx_mode); });
-  store_parameter_gradients(b, sums, dgamma, dbeta, parameters);
+  store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
+}
+
+void backward_sums(Queue&, const BatchNormShape& s, const float* dz, const RecordGradientSums& sums) {
+  parallel_for(s.N, [&](int64_t n) { cpu::record_gradient_sums(sums, n, s.N, s.L, s.C, dz); });
+}
+
+void backward_finish(Queue&, const BatchNormShape& s, const float* record_g, const float* record_gd, const float* var,
+                     float eps, const float* scale, bool training, float* offset, float* slope, float* dgamma,
+                     float* dbeta, GradientMode parameters) {
+  const size_t channels = size_t(s.groups) * s.C;
+  GroupSums sums{std::vector<double>(channels), std::vector<double>(channels)};
+  for (int64_t n = 0; n < s.N; ++n)
+    for (int64_t c = 0, to = n / (s.N / s.groups) * s.C; c < s.C; ++c) {
+      sums.g[to + c] += record_g[n * s.C + c];
+      sums.gd[to + c] += record_gd[n * s.C + c];
+    }
+  store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
+  if (training) return store_offsets_and_slopes(s, sums, var, eps, scale, offset, slope);
+  std::fill_n(offset, channels, 0.0f);
+  std::fill_n(slope, channels, 0.0f);
 }
 
 }  // namespace
@@ -377,6 +334,8 @@ const BatchNormKernels batch_norm{
     .apply = apply,
     .backward = backward,
     .backward_evaluation = backward_evaluation,
+    .backward_sums = backward_sums,
+    .backward_finish = backward_finish,
 };
 }  // namespace cpu
 }  // namespace systole::kernels

@@ -16,4 +16,8 @@ void check(const BceShape& shape) {
         fmt::format("the focal exponent gamma is {}; expected a finite number that is not negative", shape.gamma));
 }
 
+std::string text(const BceShape& shape) {
+  return fmt::format("N {}, C {}, gamma {}", shape.N, shape.C, shape.gamma);
+}
+
 }  // namespace systole::kernels

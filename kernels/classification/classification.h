@@ -7,6 +7,8 @@
 // no log of zero.
 #pragma once
 
+#include <string>
+
 #include "kernels/common/device.h"
 #include "kernels/common/table.h"
 
@@ -19,6 +21,7 @@ struct BceShape {
 
 /// Throws Error unless N ≥ 1, C ≥ 1 and gamma is finite and not negative.
 void check(const BceShape& shape);
+std::string text(const BceShape& shape);  // "N 64, C 5, gamma 2"
 
 struct ClassificationKernels {
   /// logits [N, C]; targets [N, C] in [0, 1]; positive_weight, negative_weight [C] or null for ones; loss: one float.

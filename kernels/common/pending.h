@@ -1,6 +1,10 @@
-// What flows between convolution blocks is a convolution's raw output together with the BatchNorm and ReLU that its
-// reader applies while it loads: z = relu(x · scale + shift), per channel and per group of records (a group is one
-// view).
+// What flows between convolution blocks is a convolution's raw output y together with the BatchNorm and ReLU that its
+// reader applies while it loads: z = relu(y · scale + shift), per channel and per group of records (a group is one
+// view). Backward, what flows is dz, the gradient of z, together with what turns it into dy while it is loaded: with
+//   g = dz, or 0 where relu and y · scale + shift ≤ 0
+// the sums Σ g and Σ g · (y − mean) must be known first; whoever writes dz adds them up on the way. Then
+//   dy = scale · g − offset − slope · (y − mean),
+// where offset and slope carry the gradient through mean and variance (batch_norm.backward_finish).
 #pragma once
 
 namespace systole::kernels {
@@ -10,6 +14,30 @@ struct PendingAffine {
   const float* shift = nullptr;  // [groups, C]
   int groups = 1;                // record n of N belongs to group n / (N / groups); groups divides N
   bool relu = false;
+};
+
+/// A raw output with its BatchNorm, as the backward pass reads it.
+struct NormalizedOutput {
+  const float* y = nullptr;      // [N, L, C]
+  const float* mean = nullptr;   // [groups, C]
+  const float* scale = nullptr;  // [groups, C]
+  const float* shift = nullptr;  // [groups, C]
+  int groups = 1;
+  bool relu = false;
+};
+
+/// Turns dz into dy; offset and slope null: the gradient is dy already.
+struct PendingGradient {
+  NormalizedOutput output{};
+  const float* offset = nullptr;  // [groups, C]
+  const float* slope = nullptr;   // [groups, C]
+};
+
+/// The sums of each record of a gradient dz, for the BatchNorm of the output that it belongs to.
+struct RecordGradientSums {
+  NormalizedOutput output{};
+  float* g = nullptr;   // [N, C]: Σ_l g; null: not wanted
+  float* gd = nullptr;  // [N, C]: Σ_l g · (y − mean)
 };
 
 }  // namespace systole::kernels

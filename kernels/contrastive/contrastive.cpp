@@ -16,4 +16,12 @@ void check(const NtXentShape& shape) {
     throw Error(fmt::format("the temperature of NT-Xent is {}; expected a finite positive number", shape.temperature));
 }
 
+std::string text(const NtXentShape& shape) {
+  return fmt::format("M {}, D {}, temperature {}", shape.M, shape.D, shape.temperature);
+}
+
+std::string text(const NormalizeShape& shape) {
+  return fmt::format("M {}, D {}", shape.M, shape.D);
+}
+
 }  // namespace systole::kernels

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
 #include "kernels/common/table.h"
@@ -23,11 +24,13 @@ struct NtXentShape {
 
 /// Throws Error unless M is even and ≥ 4, D ≥ 1 and the temperature finite and positive.
 void check(const NtXentShape& shape);
+std::string text(const NtXentShape& shape);  // "M 512, D 128, temperature 0.07"
 
 struct NormalizeShape {
   int64_t M;
   int D;
 };
+std::string text(const NormalizeShape& shape);  // "M 512, D 128"
 
 struct ContrastiveKernels {
   /// z = x / ‖x‖ row by row, norm [M]. A row of zeros gives zeros. x, z [M, D].

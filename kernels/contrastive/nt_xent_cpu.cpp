@@ -15,6 +15,7 @@
 
 #include "kernels/common/parallel.h"
 #include "kernels/contrastive/exp2.h"
+#include "kernels/contrastive/exponent.h"
 #include "kernels/contrastive/similarity_tiles.h"
 
 namespace systole::kernels::cpu {
@@ -24,28 +25,8 @@ namespace stdx = std::experimental;
 
 enum Slot { kTileSlot = 2, kGradientSlot = 3, kNormalizerSlot = 4 };
 
-// Above the first border 2^(−2·scale) is a normal float, so that no sum can vanish; above the second it is with the
-// shift, and 2^(shift) · M is finite for M < 2^27. Below, every row has an offset of its own.
-constexpr float kPlainTemperature = 0.023f, kShiftedTemperature = 0.0128f;
-constexpr double kShift = 100;
-
 constexpr int kForwardPieces = 64;    // one vector of sums each: 512 bytes per row
 constexpr int kBackwardStripes = 32;  // at least, while they have kTileRows rows
-
-struct Exponent {
-  float scale;   // c·log2(e)
-  float offset;  // −scale or −scale + kShift, as a float has it
-  bool offset_per_row;
-
-  double shift() const { return double{offset} + scale; }
-};
-
-Exponent exponent_of(float temperature) {
-  const double scale = std::numbers::log2e / temperature;
-  const bool per_row = temperature < kShiftedTemperature;
-  const double shift = temperature >= kPlainTemperature || per_row ? 0 : kShift;
-  return {.scale = static_cast<float>(scale), .offset = static_cast<float>(shift - scale), .offset_per_row = per_row};
-}
 
 /// row[j] = 2^(scale·row[j] + offset) for `columns` columns; 0 in column `masked` and in the rest of the last vector.
 void exponentiate(float* row, int columns, int masked, float scale, float offset) {
@@ -118,7 +99,7 @@ RowSums sum_by_symmetry(const SimilarityRows& z, const Exponent& exponent) {
   parallel_for(z.M, [&](int64_t i) {
     double sum = 0;
     for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * z.M + i];
-    result.log_sum[i] = std::log(sum) - exponent.shift() * std::numbers::ln2;
+    result.log_sum[i] = std::log(sum) - exponent.shift * std::numbers::ln2;
   });
   return result;
 }
@@ -179,7 +160,7 @@ float* normalizers(const SimilarityRows& z, const Exponent& exponent, const floa
   float* result = thread_scratch(kNormalizerSlot, panel_width(z.M));
   for (int i = 0; i < z.M; ++i) {
     const double log2_sum = log_sum[i] * std::numbers::log2e;
-    result[i] = static_cast<float>(exponent.offset_per_row ? log2_sum : std::exp2(-log2_sum - exponent.shift()));
+    result[i] = static_cast<float>(exponent.offset_per_row ? log2_sum : std::exp2(-log2_sum - exponent.shift));
   }
   std::fill(result + z.M, result + panel_width(z.M), 0.0f);
   return result;

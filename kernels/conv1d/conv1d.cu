@@ -1,11 +1,182 @@
-// conv1d on the cuda and simt devices.
+// Conv1d on the cuda and simt devices: which kernels an entry launches, and with which tiles.
+//
+//   forward, input_gradient   pack_weights → window_product (→ combine_moments)      conv1d_window_product.cuh
+//   weight_gradient           weight_gradient_splits → sum_splits                    conv1d_weight_gradient.cuh
+//
+// Both products are computed by tiles of registers (conv1d_tile.cuh) in the queue's precision: x, w and dy are f32 in
+// memory and rounded when a block brings them to shared memory. README.md tells why it is done like this.
 
+#include <numeric>
+
+#include "kernels/common/memory.h"
 #include "kernels/conv1d/conv1d.h"
-
-#include "kernels/common/launch.h"
+#include "kernels/conv1d/conv1d_weight_gradient.cuh"
+#include "kernels/conv1d/conv1d_window_product.cuh"
 
 namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
 
-extern const Conv1dKernels conv1d{};
+// What the tiles are chosen for: a GPU of about this many multiprocessors. Not asked of the GPU at hand, since sums
+// must not depend on it.
+constexpr int64_t kMultiprocessors = 132;
+
+/// Calls call.operator()<P>() for the precision of the queue.
+template <class Call>
+void in_precision_of(const Queue& queue, const Call& call) {
+  switch (queue.precision()) {
+    case Precision::f32:
+      return call.template operator()<Precision::f32>();
+    case Precision::tf32:
+      return call.template operator()<Precision::tf32>();
+    case Precision::bf16:
+      return call.template operator()<Precision::bf16>();
+  }
+}
+
+/// Whether rows of `channels` floats can be read 16 bytes at a time.
+bool rows_are_aligned(const float* rows, int channels) {
+  return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
+}
+
+// ---- forward and input gradient
+
+/// All but the tiles.
+WindowProduct window_product_of(const Conv1dShape& s, bool gradient) {
+  const int g = std::gcd(s.stride, s.dilation);
+  WindowProduct p{};
+  p.N = s.N, p.K = s.K;
+  p.stride = s.stride, p.padding = s.padding, p.dilation = s.dilation;
+  p.gradient = gradient;
+  p.in_rows = gradient ? s.L_out() : s.L;
+  p.out_rows = gradient ? s.L : s.L_out();
+  p.in_channels = gradient ? s.C_out : s.C_in;
+  p.out_channels = gradient ? s.C_in : s.C_out;
+  p.period = s.stride / g;
+  p.tap_slots = s.dilation / g;
+  p.classes = gradient ? std::min(s.stride, s.L) : 1;
+  p.max_slots = kSpareSlots;
+  return p;
+}
+
+/// The tensors of a window product.
+struct WindowTensors {
+  const float* in;  // [N, in_rows, in_channels]
+  PendingAffine pending;
+  const float* w;     // [K, C_in, C_out]
+  const float* bias;  // [out_channels] or null
+  float* out;         // [N, out_rows, out_channels]
+  GradientMode mode;
+  RecordMoments moments;
+};
+
+template <Precision P, int kRows, int kColumns>
+void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
+  using Kernel = WindowKernel<P, kRows, kColumns>;
+  using Value = typename Kernel::Value;
+  constexpr int kChunk = Format<P>::kChunk;
+  p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
+  p.panels = ceil_div(p.out_channels, kColumns);
+  p.chunks = ceil_div(p.in_channels, kChunk);
+
+  const size_t packed_bytes = sizeof(Value) * kChunk * kColumns * static_cast<size_t>(p.panels) *
+                              static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);
+  const bool many_tiles = t.moments.mean && p.row_tiles > 1;
+  const int64_t outputs = int64_t{p.N} * p.out_channels;
+  const auto moment_count = many_tiles ? static_cast<size_t>(outputs * p.row_tiles) : 0;
+  auto* const memory = scratch<std::byte>(queue, packed_bytes + 2 * moment_count * sizeof(float));
+  auto* const packed = reinterpret_cast<Value*>(memory);
+  float* const tile_mean = many_tiles ? reinterpret_cast<float*>(memory + packed_bytes) : t.moments.mean;
+  float* const tile_m2 = many_tiles ? tile_mean + moment_count : t.moments.m2;
+
+  launch(queue, {.grid = {p.K, p.chunks, p.panels}, .block = {kPackThreads}}, pack_weights<P, kColumns>, p, t.w,
+         packed);
+  launch(queue,
+         {.grid = {int64_t{p.N} * p.classes * p.row_tiles * p.panels},
+          .block = {Kernel::kThreads},
+          .shared_bytes = sizeof(typename Kernel::Shared)},
+         window_product<P, kRows, kColumns>, p, t.in, t.pending, packed, t.bias, t.out,
+         t.mode == GradientMode::accumulate, tile_mean, tile_m2, rows_are_aligned(t.in, p.in_channels));
+  if (many_tiles)
+    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
+           combine_moments<kRows>, tile_mean, tile_m2, t.moments.mean, t.moments.m2, outputs, p.row_tiles, p.out_rows,
+           p.out_channels);
+}
+
+/// Chooses the tiles: 128 outputs, unless 64 leave fewer rows empty or there would be too few blocks; 128 channels
+/// where there are as many and blocks are plenty, since a slab then serves twice the multiplications.
+template <Precision P>
+void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  const int class_rows = ceil_div(p.out_rows, p.classes);
+  const int64_t tall_tiles = int64_t{p.N} * p.classes * ceil_div(class_rows, 128);
+  const bool tall_tiles_fit = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64);
+  if (tall_tiles_fit && p.out_channels % 128 == 0 && tall_tiles * (p.out_channels / 128) >= 2 * kMultiprocessors)
+    return launch_window_product<P, 128, 128>(queue, p, t);
+  if (tall_tiles_fit && tall_tiles * ceil_div(p.out_channels, 64) >= kMultiprocessors)
+    return launch_window_product<P, 128, 64>(queue, p, t);
+  launch_window_product<P, 64, 64>(queue, p, t);
+}
+
+void compute_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  in_precision_of(queue, [&]<Precision P>() { choose_window_product<P>(queue, p, t); });
+}
+
+void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
+             const float* bias, float* y, const RecordMoments& moments) {
+  compute_window_product(queue, window_product_of(s, false),
+                         {x, pending, w, bias, y, GradientMode::overwrite, moments});
+}
+
+void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const float* w, float* dz, GradientMode mode) {
+  compute_window_product(queue, window_product_of(s, true), {dy, {}, w, nullptr, dz, mode, {}});
+}
+
+// ---- weight gradient
+
+constexpr int64_t kMostPieceBytes = int64_t{64} << 20;  // memory for the splits' sums; one split may take more
+constexpr int64_t kWarpsPerMultiprocessor = 16;         // wanted
+constexpr int64_t kUnitsPerSplit = 4;                   // at least, so that a block has something to do
+
+template <Precision P, int kRows, int kColumns>
+void launch_weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending,
+                            const float* dy, float* dw, float* dbias, GradientMode mode) {
+  using Kernel = GradientKernel<P, kRows, kColumns>;
+  WeightGradient p{};
+  p.shape = s;
+  p.L_out = s.L_out();
+  p.rows = s.K * s.C_in;
+  p.row_tiles = ceil_div(p.rows, kRows);
+  p.column_tiles = ceil_div(s.C_out, kColumns);
+  p.units_per_record = ceil_div(p.L_out, Kernel::kDepth);
+  p.piece = s.weight_size() + s.C_out;
+
+  const int64_t tiles = int64_t{p.row_tiles} * p.column_tiles;
+  const int64_t most = std::min(kMostPieceBytes / (p.piece * int64_t{sizeof(float)}),
+                                int64_t{s.N} * p.units_per_record / kUnitsPerSplit);
+  const int64_t wanted = kMultiprocessors * kWarpsPerMultiprocessor / (Kernel::kThreads / 32) / tiles;
+  p.splits = static_cast<int>(std::max<int64_t>(std::min(wanted, most), 1));
+
+  float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
+  launch(queue,
+         {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
+         weight_gradient_splits<P, kRows, kColumns>, p, x, pending, dy, pieces, rows_are_aligned(x, s.C_in),
+         rows_are_aligned(dy, s.C_out));
+  launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
+         sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
+}
+
+void weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
+                     float* dw, float* dbias, GradientMode mode) {
+  in_precision_of(queue, [&]<Precision P>() {
+    const auto launch_it = s.K * s.C_in <= 64 ? launch_weight_gradient<P, 64, 64>
+                           : s.C_out % 128    ? launch_weight_gradient<P, 128, 64>
+                                              : launch_weight_gradient<P, 128, 128>;
+    launch_it(queue, s, x, pending, dy, dw, dbias, mode);
+  });
+}
+
+}  // namespace
+
+extern const Conv1dKernels conv1d{
+    .forward = forward, .input_gradient = input_gradient, .weight_gradient = weight_gradient};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

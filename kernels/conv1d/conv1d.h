@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
 #include "kernels/common/pending.h"
@@ -22,6 +23,9 @@ struct Conv1dShape {
   /// Floating point operations of one of the three passes.
   double flop() const { return 2.0 * N * L_out() * K * C_in * C_out; }
 };
+
+/// "a Conv1d of N = …", for messages.
+std::string text(const Conv1dShape& shape);
 
 /// Throws Error with the shape when it has no output or a field is out of range. The kernels assume a checked shape.
 void check(const Conv1dShape& shape);

@@ -1,11 +1,260 @@
-// elementwise on the cuda and simt devices.
+// Elementwise operations on cuda and simt. All but dropout do next to nothing per value, so what counts is the traffic:
+// 16 bytes per load where count and pointers allow, neighbouring threads at neighbouring addresses, and several
+// independent loads of each thread under way before the first value is used.
+//
+//   block 0: 256 threads × 4 vectors              block 1 …
+//   │ vectors 0 … 255 │ 256 … 511 │ … │ … 1023 │  │ 1024 …
+//     thread t takes vector t of each part
 
+#include <cmath>
+
+#include "kernels/common/channel_runs.h"
+#include "kernels/common/launch.h"
 #include "kernels/elementwise/elementwise.h"
 
-#include "kernels/common/launch.h"
-
 namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
 
-extern const ElementwiseKernels elementwise{};
+constexpr int kThreads = 256;
+constexpr int kVectors = 4;  // per thread and input
+
+// ---- maps: y[i] = op(inputs[i])
+
+struct Relu {
+  static constexpr int kInputs = 1;  // x
+  __device__ __forceinline__ float operator()(const float* v) const { return v[0] < 0 ? 0.0f : v[0]; }
+};
+struct ReluBackward {
+  static constexpr int kInputs = 2;  // y, dy
+  __device__ __forceinline__ float operator()(const float* v) const { return v[0] > 0 ? v[1] : 0.0f; }
+};
+struct Add {
+  static constexpr int kInputs = 2;  // a, b
+  __device__ __forceinline__ float operator()(const float* v) const { return v[0] + v[1]; }
+};
+struct Scale {
+  static constexpr int kInputs = 1;  // x
+  float factor;
+  __device__ __forceinline__ float operator()(const float* v) const { return factor * v[0]; }
+};
+/// An operation whose result is added to a last input.
+template <class Op>
+struct Accumulate {
+  static constexpr int kInputs = Op::kInputs + 1;
+  Op op;
+  __device__ __forceinline__ float operator()(const float* v) const { return v[Op::kInputs] + op(v); }
+};
+
+template <int N>
+struct Sources {
+  const float* of[N];  // each [count]
+};
+
+/// y may be one of the sources: a thread reads the elements that it writes, and no others.
+template <int V, class Op>
+__global__ __launch_bounds__(kThreads, 4) void map(int64_t count, Sources<Op::kInputs> from, float* y, Op op) {
+  const int64_t vectors = count / V;
+  const int64_t first = int64_t{blockIdx.x} * (kThreads * kVectors) + threadIdx.x;
+  Vector<V> values[kVectors][Op::kInputs];
+  for (int k = 0; k < kVectors; ++k)
+    for (int n = 0; n < Op::kInputs; ++n)
+      if (first + k * kThreads < vectors) values[k][n] = load<V>(from.of[n] + (first + k * kThreads) * V);
+
+  for (int k = 0; k < kVectors; ++k) {
+    if (first + k * kThreads >= vectors) break;
+    Vector<V> result;
+    for (int j = 0; j < V; ++j) {
+      float v[Op::kInputs];
+      for (int n = 0; n < Op::kInputs; ++n) v[n] = values[k][n].lane[j];
+      result.lane[j] = op(v);
+    }
+    store(y + (first + k * kThreads) * V, result);
+  }
+
+  if (blockIdx.x == 0 && threadIdx.x < count % V) {  // behind the last whole vector
+    const int64_t i = vectors * V + threadIdx.x;
+    float v[Op::kInputs];
+    for (int n = 0; n < Op::kInputs; ++n) v[n] = from.of[n][i];
+    y[i] = op(v);
+  }
+}
+
+template <class Op>
+void launch_map(Queue& queue, int64_t count, const Sources<Op::kInputs>& from, float* y, const Op& op) {
+  if (count == 0) return;
+  bool aligned = is_aligned({y});
+  for (const float* source : from.of) aligned &= is_aligned({source});
+  const int V = aligned ? 4 : 1;
+  const int64_t blocks = ceil_div(ceil_div<int64_t>(count, V), int64_t{kThreads} * kVectors);
+  launch(queue, {.grid = {blocks}, .block = {kThreads}}, aligned ? map<4, Op> : map<1, Op>, count, from, y, op);
+}
+
+void relu(Queue& queue, int64_t count, const float* x, float* y) {
+  launch_map<Relu>(queue, count, {{x}}, y, {});
+}
+
+void relu_backward(Queue& queue, int64_t count, const float* y, const float* dy, float* dx, GradientMode mode) {
+  if (mode == GradientMode::overwrite)
+    launch_map<ReluBackward>(queue, count, {{y, dy}}, dx, {});
+  else
+    launch_map<Accumulate<ReluBackward>>(queue, count, {{y, dy, dx}}, dx, {});
+}
+
+void add(Queue& queue, int64_t count, const float* a, const float* b, float* y) {
+  launch_map<Add>(queue, count, {{a, b}}, y, {});
+}
+
+void scale(Queue& queue, int64_t count, float factor, const float* x, float* y, GradientMode mode) {
+  if (mode == GradientMode::overwrite)
+    launch_map<Scale>(queue, count, {{x}}, y, {factor});
+  else
+    launch_map<Accumulate<Scale>>(queue, count, {{x, y}}, y, {{factor}});
+}
+
+// ---- concatenation: threads walk over the rows of the joined tensor (channel_runs.h), so a thread stays on one side
+
+constexpr int kRowValues = 16;  // of the joined tensor, per thread
+
+/// The side that a thread is on, and its first value there.
+struct Side {
+  __device__ __forceinline__ Side(const ConcatenateShape& s, int channel, int64_t row)
+      : is_a(channel < s.C_a), C(is_a ? s.C_a : s.C_b), offset(row * C + (is_a ? channel : channel - s.C_a)) {}
+  bool is_a;
+  int C;
+  int64_t offset;
+};
+
+template <int V>
+__global__ __launch_bounds__(kRunThreads, 4) void join_rows(ChannelRuns r, ConcatenateShape s,
+                                                            const float* __restrict__ a,  // [rows, C_a]
+                                                            const float* __restrict__ b,  // [rows, C_b]
+                                                            float* y) {                   // [rows, C_a + C_b]
+  const RunPlace<V> here(r, blockIdx.x);
+  const Side side(s, here.channel(0), here.row);
+  const float* from = (side.is_a ? a : b) + side.offset;
+  const int64_t step = int64_t{here.rows_per_step()} * side.C;
+  Vector<V> values[kRowValues / V];
+  for (int k = 0; k < kRowValues / V; ++k)
+    if (k < here.steps) values[k] = load<V>(from + k * step);
+  for (int k = 0; k < kRowValues / V; ++k) {
+    if (k >= here.steps) break;
+    store(y + here.at(k), values[k]);
+  }
+}
+
+template <int V>
+__global__ __launch_bounds__(kRunThreads, 4) void split_rows(ChannelRuns r, ConcatenateShape s,
+                                                             const float* __restrict__ dy,  // [rows, C_a + C_b]
+                                                             float* da,                     // [rows, C_a] or null
+                                                             bool add_da,
+                                                             float* db,  // [rows, C_b] or null
+                                                             bool add_db) {
+  const RunPlace<V> here(r, blockIdx.x);
+  const Side side(s, here.channel(0), here.row);
+  float* to = side.is_a ? da : db;
+  if (!to) return;
+  to += side.offset;
+  const bool accumulate = side.is_a ? add_da : add_db;
+  const int64_t step = int64_t{here.rows_per_step()} * side.C;
+  Vector<V> values[kRowValues / V];
+  load_steps(values, here, 0, dy);
+  for (int k = 0; k < kRowValues / V; ++k) {
+    if (k >= here.steps) break;
+    if (accumulate) {
+      const Vector<V> before = load<V>(to + k * step);
+      for (int j = 0; j < V; ++j) values[k].lane[j] += before.lane[j];
+    }
+    store(to + k * step, values[k]);
+  }
+}
+
+ChannelRuns runs_of(const ConcatenateShape& s, int V) {
+  return channel_runs(1, s.rows, s.C_a + s.C_b, V, kRowValues);
+}
+
+/// Vectors of four lie on one side each, and start at multiples of 16 bytes in all tensors.
+bool takes_vectors(const ConcatenateShape& s, std::initializer_list<const void*> pointers) {
+  return s.C_a % 4 == 0 && s.C_b % 4 == 0 && is_aligned(pointers);
+}
+
+void concatenate(Queue& queue, const ConcatenateShape& s, const float* a, const float* b, float* y) {
+  if (s.rows == 0) return;
+  const int V = takes_vectors(s, {a, b, y}) ? 4 : 1;
+  const ChannelRuns r = runs_of(s, V);
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? join_rows<4> : join_rows<1>, r, s, a, b, y);
+}
+
+void concatenate_backward(Queue& queue, const ConcatenateShape& s, const float* dy, float* da, GradientMode da_mode,
+                          float* db, GradientMode db_mode) {
+  if (s.rows == 0) return;
+  const int V = takes_vectors(s, {dy, da, db}) ? 4 : 1;
+  const ChannelRuns r = runs_of(s, V);
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? split_rows<4> : split_rows<1>, r, s, dy, da,
+         da_mode == GradientMode::accumulate, db, db_mode == GradientMode::accumulate);
+}
+
+// ---- dropout
+
+/// A thread takes four consecutive elements of a record, which are the four words of one Philox block: element i is
+/// word i % 4 of block i / 4. V = 4 needs records of a multiple of four elements; otherwise their starts are not
+/// aligned, and the last block of a record has fewer than four.
+template <int V>
+__global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t threshold, float factor, const float* x,
+                                                    float* y,  // [N, elements] both; y may be x
+                                                    bool accumulate) {
+  const auto quads = static_cast<uint32_t>((s.elements + 3) / 4);  // of a record
+  const int64_t begin = int64_t{blockIdx.x} * (kThreads * kVectors);
+  const int64_t first_record = begin / quads;
+  const uint32_t first = static_cast<uint32_t>(begin - first_record * quads) + threadIdx.x;
+
+  float values[kVectors][4];
+  int count[kVectors];
+  int64_t offset[kVectors];
+  for (int k = 0; k < kVectors; ++k) {
+    const uint32_t position = first + static_cast<uint32_t>(k * kThreads);
+    const int64_t record = first_record + position / quads, element = int64_t{position % quads} * 4;
+    offset[k] = record * s.elements + element;
+    count[k] = record >= s.N ? 0 : s.elements - element < 4 ? static_cast<int>(s.elements - element) : 4;
+    for (int j = 0; j < 4; j += V)
+      if (j < count[k]) {
+        const Vector<V> part = load<V>(x + offset[k] + j);
+        for (int lane = 0; lane < V; ++lane) values[k][j + lane] = part.lane[lane];
+      }
+  }
+  for (int k = 0; k < kVectors; ++k) {
+    const uint32_t position = first + static_cast<uint32_t>(k * kThreads);
+    const auto record = static_cast<uint32_t>(first_record + position / quads);
+    const RandomStream stream(s.seed, Purpose::dropout, s.step, s.first_record + record, 0, s.layer);
+    const Philox4 draws = stream.block(position % quads);
+    for (int j = 0; j < 4; j += V)
+      if (j < count[k]) {
+        Vector<V> part = accumulate ? load<V>(y + offset[k] + j) : Vector<V>{};
+        for (int lane = 0; lane < V; ++lane)
+          part.lane[lane] += draws.word[j + lane] >> 8 >= threshold ? values[k][j + lane] * factor : 0.0f;
+        store(y + offset[k] + j, part);
+      }
+  }
+}
+
+void dropout(Queue& queue, const DropoutShape& s, const float* x, float* y, GradientMode mode) {
+  if (s.N == 0 || s.elements == 0) return;
+  const auto threshold = static_cast<uint32_t>(std::ceil(s.p * 0x1p24f));  // uniform < p, on the 24 bits themselves
+  const int64_t quads = s.N * ceil_div<int64_t>(s.elements, 4);
+  launch(queue, {.grid = {ceil_div(quads, int64_t{kThreads} * kVectors)}, .block = {kThreads}},
+         s.elements % 4 == 0 && is_aligned({x, y}) ? drop<4> : drop<1>, s, threshold, 1 / (1 - s.p), x, y,
+         mode == GradientMode::accumulate);
+}
+
+}  // namespace
+
+extern const ElementwiseKernels elementwise{
+    .relu = relu,
+    .relu_backward = relu_backward,
+    .add = add,
+    .scale = scale,
+    .concatenate = concatenate,
+    .concatenate_backward = concatenate_backward,
+    .dropout = dropout,
+};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

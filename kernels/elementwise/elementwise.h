@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
 #include "kernels/common/philox.h"
@@ -27,6 +28,9 @@ struct DropoutShape {
   uint32_t layer;  // which dropout of the network: the `detail` of its stream
   uint32_t first_record = 0;
 };
+
+std::string text(const ConcatenateShape& shape);
+std::string text(const DropoutShape& shape);
 
 struct ElementwiseKernels {
   /// y = max(x, 0).

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
 #include "kernels/common/table.h"
@@ -12,6 +13,7 @@ struct LinearShape {
   int M, D_in, D_out;
   double flop() const { return 2.0 * M * D_in * D_out; }
 };
+std::string text(const LinearShape& shape);  // "M 512, D_in 256, D_out 2048"
 
 struct LinearKernels {
   /// x [M, D_in], w [D_in, D_out] (PyTorch's weight is the transpose), bias [D_out] or null, y [M, D_out].

@@ -13,9 +13,12 @@ struct OptimizerCase {
   /// Multiplications, additions, divisions and roots of one number's step.
   double adam_flop() const { return 14.0 * static_cast<double>(count); }
   double sgd_flop() const { return 7.0 * static_cast<double>(count); }
-  /// Adam reads w, g, m, v and writes w, m, v; SGD reads w, g, b and writes w, b.
+  double ema_flop() const { return 3.0 * static_cast<double>(count); }
+  /// Adam reads w, g, m, v and writes w, m, v; SGD reads w, g, b and writes w, b; the moving average reads source and
+  /// target and writes target.
   double adam_bytes() const { return 7.0 * sizeof(float) * static_cast<double>(count); }
   double sgd_bytes() const { return 5.0 * sizeof(float) * static_cast<double>(count); }
+  double ema_bytes() const { return 3.0 * sizeof(float) * static_cast<double>(count); }
 };
 
 const std::vector<OptimizerCase>& optimizer_cases();

@@ -46,11 +46,15 @@ struct OptimizerKernels {
       adam;
   /// w, gradient, momentum [count]; momentum may be null where the step's momentum is 0.
   Entry<"optimizer.sgd", void(int64_t count, const SgdStep&, const float* gradient, float* w, float* momentum)> sgd;
+  /// segment [segments] lies in the host's memory and may be changed after the call.
   Entry<"optimizer.lars", void(int segments, const LarsSegment* segment, const LarsStep&, const float* gradient,
                                float* w, float* momentum)>
       lars;
-  /// *sum = Σ x², accumulated in double in an order that depends on count alone.
+  /// *sum = Σ x², accumulated in double in an order that depends on count alone; sum lies in the device's memory.
   Entry<"optimizer.sum_of_squares", void(int64_t count, const float* x, double* sum)> sum_of_squares;
+  /// target = decay · target + (1 − decay) · source [count]: the exponential moving average of weights, as BYOL's
+  /// target network is one of its online network (Grill et al. 2020).
+  Entry<"optimizer.ema", void(int64_t count, double decay, const float* source, float* target)> ema;
 };
 
 const OptimizerKernels& optimizer_kernels(Device device);

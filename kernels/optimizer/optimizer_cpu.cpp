@@ -140,8 +140,16 @@ void lars(Queue& queue, int segments, const LarsSegment* segment, const LarsStep
   }
 }
 
+void ema(Queue&, int64_t count, double decay, const float* source, float* target) {
+  const auto keep = static_cast<float>(decay), rest = static_cast<float>(1 - decay);
+  for_pieces(0, count, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) target[i] = keep * target[i] + rest * source[i];
+  });
+}
+
 }  // namespace
 
-extern const OptimizerKernels optimizer{.adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares};
+extern const OptimizerKernels optimizer{
+    .adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares, .ema = ema};
 
 }  // namespace systole::kernels::cpu

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/common/device.h"
 #include "kernels/common/pending.h"
@@ -19,6 +20,9 @@ struct MaxPoolShape {
   int window, stride, padding = 0;
   int L_out() const { return (L + 2 * padding - window) / stride + 1; }
 };
+
+std::string text(const MeanShape& shape);
+std::string text(const MaxPoolShape& shape);
 
 /// Throws Error with the shape when it has no output, or when padding exceeds half of the window.
 void check(const MaxPoolShape& shape);

@@ -2,25 +2,13 @@
 // The mean reads x once; the maximum reads its input window / stride times, all but once from the first-level cache.
 
 #include <algorithm>
-#include <fmt/format.h>
 #include <vector>
 
-#include "kernels/common/error.h"
 #include "kernels/common/lanes.h"
 #include "kernels/common/parallel.h"
 #include "kernels/pool/pool.h"
 
 namespace systole::kernels {
-
-void check(const MaxPoolShape& s) {
-  const bool positive = s.N >= 1 && s.L >= 1 && s.C >= 1 && s.window >= 1 && s.stride >= 1 && s.padding >= 0;
-  if (positive && s.padding <= s.window / 2 && s.window - 2 * s.padding <= s.L) return;
-  throw Error(fmt::format(
-      "a max-pool of window {}, stride {} and padding {} cannot be applied to {} records of {} positions and {} "
-      "channels; "
-      "expected positive sizes, a padding of at most half of the window, and a window within the padded length",
-      s.window, s.stride, s.padding, s.N, s.L, s.C));
-}
 
 namespace {
 

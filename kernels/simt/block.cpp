@@ -28,7 +28,6 @@
 namespace systole::simt {
 
 constinit thread_local Thread* current_thread = nullptr;
-char Block::launch_token;
 
 namespace {
 
@@ -121,6 +120,7 @@ void Block::prepare(const Grid& grid, Index index) {
     t.fiber = nullptr;
     t.copies.clear();
     t.committed = 0;
+    t.barrier_phase = t.warp_phase = 0;
     start_order_[i] = o.order == Order::reverse ? size - 1 - i : i;
   }
   for (unsigned w = 0; w < warps_.size(); ++w) {
@@ -137,6 +137,7 @@ void Block::prepare(const Grid& grid, Index index) {
   exited_ = at_barrier_ = 0;
   ready_begin_ = ready_count_ = 0;
   prepare_shared(grid.shared_bytes);
+  release(&start_token_);
 }
 
 void Block::prepare_shared(size_t bytes) {
@@ -147,7 +148,6 @@ void Block::prepare_shared(size_t bytes) {
     if (posix_memalign(&memory, 128, whole) != 0) throw Error("out of memory: no shared memory for the simt device");
     shared_.reset(static_cast<std::byte*>(memory));
     shared_bytes_ = bytes;
-    release(&shared_token_);
     if (!kAddressChecker) fill(shared_.get() + bytes, kSentinelBytes, kSentinel);
   }
   fill(shared_.get(), bytes, kPoison);
@@ -215,8 +215,7 @@ void Block::run_thread(Thread& thread) {
   thread.state = Thread::State::running;
   current_->thread = &thread;
   current_thread = &thread;
-  acquire(&launch_token);
-  acquire(&shared_token_);
+  acquire(&start_token_);
   try {
     grid_->call(grid_->closure);
     exit_thread(thread);

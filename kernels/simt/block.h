@@ -37,9 +37,6 @@ class Block {
   const Grid& grid() const { return *grid_; }
   void* shared() const { return shared_.get(); }
 
-  /// Token of the launch, released before any block starts.
-  static char launch_token;
-
  private:
   /// Lanes of one warp that wait for the same exchange.
   struct Group {
@@ -95,7 +92,7 @@ class Block {
   Fiber* current_ = nullptr;
   std::string failure_;
   uint64_t random_ = 0;
-  char barrier_token_[2], done_token_, shared_token_;
+  char start_token_, barrier_token_[2], done_token_;
 
   std::unique_ptr<std::byte, FreeDeleter> shared_;
   size_t shared_bytes_ = 0;

@@ -15,7 +15,6 @@
 #include "kernels/common/parallel.h"
 #include "kernels/simt/block.h"
 #include "kernels/simt/options.h"
-#include "kernels/simt/sanitizers.h"
 
 namespace systole::simt {
 
@@ -99,7 +98,6 @@ void run_grid(const Grid& grid) {
       options().workers > 0 ? static_cast<unsigned>(options().workers) : std::max(2u, static_cast<unsigned>(threads()));
   const auto workers = static_cast<unsigned>(std::min<uint64_t>(wanted, blocks));
   std::vector<std::string> failures(workers);
-  release(&Block::launch_token);
   const auto work = [&](unsigned worker) {
     Block& block = block_of_worker();
     for (uint64_t b = worker; b < blocks && failures[worker].empty(); b += workers) {

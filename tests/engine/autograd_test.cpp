@@ -2,20 +2,21 @@
 
 #include "engine/operations.h"
 #include "tests/support.h"
+#include "tests/tensors.h"
 
 using namespace systole;
 
 namespace {
 
 Tensor leaf(const std::vector<float>& values, const Shape& shape) {
-  Tensor t = Tensor::from(values, shape);
-  make_leaf(t, Tensor::zeros(shape));
+  Tensor t = test::tensor(values, shape);
+  make_leaf(t, test::zeros(shape));
   return t;
 }
 
 /// Σ over all elements of a [1, D] tensor, by a linear layer of ones.
 Tensor sum(const Tensor& row) {
-  return linear(row, Tensor::from(std::vector<float>(row.count(), 1.0f), {row.count(), 1}), {});
+  return linear(row, test::tensor(std::vector<float>(row.count(), 1.0f), {row.count(), 1}), {});
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ TEST_CASE("engine: gradients of leaves accumulate from one backward pass to the 
 }
 
 TEST_CASE("engine: nothing is recorded without a leaf or under NoGradient") {
-  const Tensor constant = Tensor::from<float>({1, 2}, {1, 2});
+  const Tensor constant = test::tensor<float>({1, 2}, {1, 2});
   CHECK(!relu(constant).node());
   const Tensor x = leaf({1, 2}, {1, 2});
   {
@@ -51,7 +52,7 @@ TEST_CASE("engine: a graph can be walked once, and only from one number") {
   CHECK(test::sentence_of<Error>([&] { backward(y); }).find("one number") != std::string::npos);
   backward(loss);
   CHECK(test::sentence_of<Error>([&] { backward(loss); }).find("walked already") != std::string::npos);
-  CHECK(test::sentence_of<Error>([&] { backward(Tensor::zeros({1})); }).find("depends on a parameter") !=
+  CHECK(test::sentence_of<Error>([&] { backward(test::zeros({1})); }).find("depends on a parameter") !=
         std::string::npos);
 }
 

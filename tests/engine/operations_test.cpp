@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "kernels/elementwise/elementwise.h"
 #include "tests/reference/batch_norm.h"
 #include "tests/reference/classification.h"
 #include "tests/reference/contrastive.h"
@@ -13,6 +14,7 @@
 #include "tests/reference/linear.h"
 #include "tests/reference/pool.h"
 #include "tests/support.h"
+#include "tests/tensors.h"
 
 using namespace systole;
 namespace reference = systole::test::reference;
@@ -31,17 +33,19 @@ struct Input {
 };
 
 Tensor leaf(const Input& input) {
-  Tensor t = Tensor::from(input.values, input.shape);
-  make_leaf(t, Tensor::zeros(input.shape));
+  Tensor t = test::tensor(input.values, input.shape);
+  make_leaf(t, test::zeros(input.shape));
   return t;
 }
 
 /// Σ c·y as the end of a graph, so that the gradient of y is c.
 Tensor probe(const Tensor& y, const std::vector<float>& c) {
-  Tensor sum = Tensor::zeros({1});
+  Tensor sum = test::zeros({1});
   return record("probe", sum, {&y}, [c](const Tensor&, InputGradients& gradients) {
     const GradientTarget dy = gradients.target(0);
-    for (size_t i = 0; i < c.size(); ++i) dy.data[i] = dy.mode == GradientMode::accumulate ? dy.data[i] + c[i] : c[i];
+    const Tensor gradient = test::tensor(c, {static_cast<int64_t>(c.size())});
+    Queue queue(test::device());
+    kernels::elementwise_kernels(test::device()).scale(queue, gradient.count(), 1, gradient.data(), dy.data, dy.mode);
   });
 }
 
@@ -78,8 +82,8 @@ struct Norm {
   Tensor running_mean, running_var;
   int64_t tracked = 0;
   explicit Norm(int C)
-      : running_mean(Tensor::from(test::random_normal(static_cast<size_t>(C), 51), {C})),
-        running_var(Tensor::from(std::vector<float>(static_cast<size_t>(C), 1.7f), {C})) {}
+      : running_mean(test::tensor(test::random_normal(static_cast<size_t>(C), 51), {C})),
+        running_var(test::tensor(std::vector<float>(static_cast<size_t>(C), 1.7f), {C})) {}
   BatchNorm with(const Tensor& gamma, const Tensor& beta) { return {gamma, beta, running_mean, running_var, &tracked}; }
   reference::Moments<double> moments() const {
     return {test::to_double(running_mean.to_vector()), test::to_double(running_var.to_vector())};
@@ -192,7 +196,7 @@ TEST_CASE("engine: relu, add, concatenate and dropout") {
       [](const auto& v) {
         return reference::dropout<double>({3, 50, 0.3f, 7, 2, 1}, v[0]);
       });
-  const Tensor x = Tensor::from<float>({1, 2}, {1, 2});
+  const Tensor x = test::tensor<float>({1, 2}, {1, 2});
   CHECK(dropout(x, 0.9f, {7, 2, 1}, Mode::evaluation()).to_vector() == x.to_vector());
 }
 
@@ -240,8 +244,8 @@ TEST_CASE("engine: bce_with_logits, plain, weighted and focal") {
     check_operation(
         "bce_with_logits", {{{5, 3}, 1}},
         [&](const auto& t) {
-          return bce_with_logits(t[0], Tensor::from(targets, {5, 3}),
-                                 {Tensor::from(plus, {3}), Tensor::from(minus, {3}), gamma});
+          return bce_with_logits(t[0], test::tensor(targets, {5, 3}),
+                                 {test::tensor(plus, {3}), test::tensor(minus, {3}), gamma});
         },
         [&](const auto& v) {
           return Doubles{reference::bce<double>(5, 3, gamma, v[0], test::to_double(targets), test::to_double(plus),
@@ -251,26 +255,28 @@ TEST_CASE("engine: bce_with_logits, plain, weighted and focal") {
 }
 
 TEST_CASE("engine: shapes that do not fit are refused with the operation and the shapes") {
-  const Tensor series = Tensor::zeros({2, 5, 3}), rows = Tensor::zeros({4, 3});
+  const Tensor series = test::zeros({2, 5, 3}), rows = test::zeros({4, 3});
   const auto sentence = [](const auto& action) { return test::sentence_of<Error>(action); };
   CHECK(sentence([&] {
-          conv1d(series, Tensor::zeros({3, 4, 2}), {}, {});
+          conv1d(series, test::zeros({3, 4, 2}), {}, {});
         }) == "conv1d: expected a weight [K, 3, C_out], found the shape [3, 4, 2]");
-  CHECK(sentence([&] { conv1d(series, Tensor::zeros({9, 3, 2}), {}, {}); }).find("5") != std::string::npos);
+  CHECK(sentence([&] { conv1d(series, test::zeros({9, 3, 2}), {}, {}); }).find("5") != std::string::npos);
   CHECK(sentence([&] { linear(series, rows, {}); }).find("linear: expected an input [M, D]") == 0);
-  CHECK(sentence([&] {
-          linear(rows, Tensor::zeros({3, 2}), Tensor::zeros({3}));
-        }).find("a bias [2]") != std::string::npos);
+  CHECK(sentence([&] { linear(rows, test::zeros({3, 2}), test::zeros({3})); }).find("a bias [2]") != std::string::npos);
   CHECK(sentence([&] { add(series, rows); }).find("[2, 5, 3]") != std::string::npos);
-  CHECK(sentence([&] { nt_xent(Tensor::zeros({5, 3}), 0.1f); }).find("5") != std::string::npos);
+  CHECK(sentence([&] { nt_xent(test::zeros({5, 3}), 0.1f); }).find("5") != std::string::npos);
   CHECK(sentence([&] { nt_xent(rows, 0); }).find("0") != std::string::npos);
   CHECK(sentence([&] { max_pool(series, 7, 1); }).find("7") != std::string::npos);
   CHECK(sentence([&] { dropout(rows, 1, {}, Mode::train()); }).find("[0, 1)") != std::string::npos);
+  if (test::device() != Device::cpu)
+    CHECK(sentence([&] {
+            add(rows, Tensor::zeros({4, 3}));
+          }) == fmt::format("add: a tensor of shape [4, 3] lies on cpu, another on {}", name(test::device())));
   Norm norm(3);
-  const Tensor gamma = Tensor::zeros({3});
+  const Tensor gamma = test::zeros({3});
   CHECK(sentence([&] { batch_norm(series, norm.with(gamma, gamma), Mode::train(3)); }).find("3 views") !=
         std::string::npos);
   CHECK(sentence([&] {
-          batch_norm(Tensor::zeros({1, 3}), norm.with(gamma, gamma), Mode::train());
+          batch_norm(test::zeros({1, 3}), norm.with(gamma, gamma), Mode::train());
         }).find("at least two values") != std::string::npos);
 }

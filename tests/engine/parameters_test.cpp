@@ -2,6 +2,7 @@
 
 #include "engine/optimizer.h"
 #include "tests/support.h"
+#include "tests/tensors.h"
 
 using namespace systole;
 
@@ -21,7 +22,7 @@ struct Model {
         bias(store.add("net.linear.bias", {5}, Layout::plain, Initializer::fan_in(4))),
         mean(store.add_buffer("net.mean", {4}, 0.5f)),
         count(store.add_counter("net.count")) {
-    store.allocate(Device::cpu, seed);
+    store.allocate(test::device(), seed);
   }
 };
 
@@ -41,13 +42,13 @@ TEST_CASE("engine: saved parameters have PyTorch's shapes and order of elements"
   REQUIRE(state.size() == 5);
   CHECK(state[0].first == "conv.weight");
   CHECK(state[0].second.shape == std::vector<int64_t>{4, 2, 3});  // [out, in, K]
-  const std::vector<float> saved = state[0].second.to_float();
+  const std::vector<float> saved = state[0].second.to_float(), conv = m.conv.value.to_vector();
   for (int64_t k = 0; k < 3; ++k)
     for (int64_t i = 0; i < 2; ++i)
       for (int64_t o = 0; o < 4; ++o)
-        CHECK(saved[static_cast<size_t>((o * 2 + i) * 3 + k)] == m.conv.value.data()[(k * 2 + i) * 4 + o]);
+        CHECK(saved[static_cast<size_t>((o * 2 + i) * 3 + k)] == conv[static_cast<size_t>((k * 2 + i) * 4 + o)]);
   CHECK(state[1].second.shape == std::vector<int64_t>{5, 4});  // [out, in]
-  CHECK(state[1].second.to_float()[1] == m.linear.value.data()[5]);
+  CHECK(state[1].second.to_float()[1] == m.linear.value.to_vector()[5]);
 }
 
 TEST_CASE("engine: what was saved loads back, bit for bit") {
@@ -77,7 +78,7 @@ TEST_CASE("engine: a state that does not fit is refused and changes nothing") {
 TEST_CASE("engine: initial values are PyTorch's uniform ones and follow from the seed") {
   ParameterStore store;
   Parameter& w = store.add("w", {7, 64, 64}, Layout::conv1d, Initializer::fan_in(7 * 64));
-  store.allocate(Device::cpu, 3);
+  store.allocate(test::device(), 3);
   const double bound = 1 / std::sqrt(7.0 * 64);
   double sum = 0, squares = 0;
   for (float v : w.value.to_vector()) {
@@ -121,5 +122,26 @@ TEST_CASE("engine: a clipped step is the step of the scaled gradient") {
     test::check_close(clipped.store.values().to_vector(), scaled.store.values().to_vector(), 1e-6, kind);
   }
   CHECK(test::sentence_of<UsageError>([] { parse_optimizer("adamax"); }).find("adam, adamw, sgd or lars") !=
+        std::string::npos);
+}
+
+TEST_CASE("engine: an average of weights is their exponential moving average") {
+  Model student(1), teacher(2);
+  std::vector<double> expected = test::to_double(teacher.store.values().to_vector());
+  for (int step = 0; step < 5; ++step) {
+    const std::vector<float> values = test::random_normal(expected.size(), static_cast<uint32_t>(step));
+    student.store.values().copy_from(values.data(), values.size() * sizeof(float));
+    ema(student.store.values(), teacher.store.values(), 0.9);
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] = 0.9 * expected[i] + 0.1 * values[i];
+  }
+  test::check_close(teacher.store.values().to_vector(), expected, 1e-6, "ema");
+  const std::vector<float> kept = teacher.store.values().to_vector();
+  ema(student.store.values(), teacher.store.values(), 1);
+  CHECK(teacher.store.values().to_vector() == kept);
+  ema(student.store.values(), teacher.store.values(), 0);
+  CHECK(teacher.store.values().to_vector() == student.store.values().to_vector());
+  CHECK(test::sentence_of<Error>([&] { ema(test::zeros({2}), test::zeros({3}), 0.5); }).find("[3]") !=
+        std::string::npos);
+  CHECK(test::sentence_of<Error>([&] { ema(test::zeros({2}), test::zeros({2}), 1.5); }).find("[0, 1], not 1.5") !=
         std::string::npos);
 }

@@ -1,4 +1,4 @@
-// BatchNorm on the CPU: against the book in double, against finite differences, and what its contract allows.
+// BatchNorm: against the book in double, against finite differences, and what its contract allows.
 
 #include "kernels/batch_norm/batch_norm.h"
 
@@ -6,7 +6,8 @@
 #include <limits>
 
 #include "kernels/batch_norm/cases.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/batch_norm.h"
 #include "tests/support.h"
 
@@ -18,8 +19,10 @@ namespace {
 
 constexpr float kEps = 1e-5f;
 constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
-const BatchNormKernels& bn = cpu::batch_norm;
-Queue queue;
+
+const BatchNormKernels& bn() {
+  return batch_norm_kernels(test::device());
+}
 
 /// Channels and lengths around every border of vectors, runs and pieces, in one or two groups, and the cases that a
 /// plain loop can afford.
@@ -30,13 +33,10 @@ std::vector<BatchNormShape> shapes() {
       const int G = 1 + static_cast<int>(result.size() + result.size() / 8) % 2;
       result.push_back({.groups = G, .N = L < 100 ? 16 : 2, .L = L, .C = C});
     }
+  for (int C : {257, 1001, 1028}) result.push_back({.groups = 2, .N = 4, .L = 13, .C = C});  // wider than a block
   for (const BatchNormCase& c : batch_norm_cases())
     if (c.shape.size() <= 300000) result.push_back(c.shape);
   return result;
-}
-
-std::string text(const BatchNormShape& s) {
-  return fmt::format("G={} N={} L={} C={}", s.groups, s.N, s.L, s.C);
 }
 
 /// A layer in training on random input: x around `centre`, everything up to scale and shift by the kernels themselves.
@@ -46,16 +46,24 @@ struct Layer {
     for (float& value : gamma = random_normal(s.C, 2, 0.5f)) value += 1;
     beta = random_normal(s.C, 3, 0.5f);
     mean = var = scale = shift = std::vector<float>(size_t(s.groups) * s.C);
-    bn.statistics(queue, s, x.data(), mean.data(), var.data());
+    measure();
     fold();
   }
+  void measure() {
+    OnDevice d;
+    bn().statistics(d.queue(), s, d.in(x), d.out(mean), d.out(var));
+  }
   void fold() {
-    bn.fold(queue, s, mean.data(), var.data(), gamma.data(), beta.data(), kEps, scale.data(), shift.data());
+    OnDevice d;
+    bn().fold(d.queue(), s, d.in(mean), d.in(var), d.in(gamma), d.in(beta), kEps, d.out(scale), d.out(shift));
   }
 
   std::vector<float> apply(bool relu) const {
     std::vector<float> y(x.size());
-    bn.apply(queue, s, x.data(), scale.data(), shift.data(), relu, y.data());
+    {
+      OnDevice d;
+      bn().apply(d.queue(), s, d.in(x), d.in(scale), d.in(shift), relu, d.out(y));
+    }
     return y;
   }
 
@@ -76,15 +84,24 @@ struct Gradient {
   std::vector<float> dx, dgamma, dbeta;
 };
 
-/// `into`: what the gradients hold before.
+/// `into`: what the gradients hold before. dy null: it is what into.dx holds.
+Gradient backward(const Layer& l, const std::vector<float>* dy, bool relu, bool training, Gradient into,
+                  GradientMode dx_mode = kOverwrite, GradientMode parameters = kOverwrite) {
+  {
+    OnDevice d;
+    float* const dx = d.out(into.dx);
+    const float* const from = dy ? d.in(*dy) : dx;
+    const auto run = [&](const auto& entry) {
+      entry(d.queue(), l.s, d.in(l.x), from, d.in(l.mean), d.in(l.var), kEps, d.in(l.scale), d.in(l.shift), relu, dx,
+            dx_mode, d.out(into.dgamma), d.out(into.dbeta), parameters);
+    };
+    training ? run(bn().backward) : run(bn().backward_evaluation);
+  }
+  return into;
+}
 Gradient backward(const Layer& l, const std::vector<float>& dy, bool relu, bool training, Gradient into,
                   GradientMode dx_mode = kOverwrite, GradientMode parameters = kOverwrite) {
-  const auto run = [&](const auto& entry) {
-    entry(queue, l.s, l.x.data(), dy.data(), l.mean.data(), l.var.data(), kEps, l.scale.data(), l.shift.data(), relu,
-          into.dx.data(), dx_mode, into.dgamma.data(), into.dbeta.data(), parameters);
-  };
-  training ? run(bn.backward) : run(bn.backward_evaluation);
-  return into;
+  return backward(l, &dy, relu, training, std::move(into), dx_mode, parameters);
 }
 
 Gradient empty_gradient(const BatchNormShape& s) {
@@ -151,7 +168,10 @@ TEST_CASE("batch_norm: the variance survives a mean of 1000 deviations") {
   const BatchNormShape s{.groups = 1, .N = 64, .L = 1000, .C = 5};
   std::vector<float> x = random_normal(s.size(), 1), mean(s.C), var(s.C);
   for (float& value : x) value += 1000;
-  bn.statistics(queue, s, x.data(), mean.data(), var.data());
+  {
+    OnDevice d;
+    bn().statistics(d.queue(), s, d.in(x), d.out(mean), d.out(var));
+  }
   const auto exact = reference::batch_norm_statistics(s, to_double(x));
   check_close(mean, exact.mean, 0x1p-24, "mean, to its last bit");
   check_close(var, exact.var, 1e-6, "var");
@@ -166,7 +186,10 @@ TEST_CASE("batch_norm: moments per record combine to the statistics of the group
     const std::vector<float> record_mean(moments.mean.begin(), moments.mean.end());
     const std::vector<float> record_m2(moments.var.begin(), moments.var.end());
     std::vector<float> mean(l.mean.size()), var(l.var.size());
-    bn.combine(queue, s, record_mean.data(), record_m2.data(), mean.data(), var.data());
+    {
+      OnDevice d;
+      bn().combine(d.queue(), s, d.in(record_mean), d.in(record_m2), d.out(mean), d.out(var));
+    }
     const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
     check_close(mean, exact.mean, 2e-7, text(s) + " mean");
     check_close(var, exact.var, 1e-4, text(s) + " var");  // record means near 1000 are rounded to 3e-5
@@ -178,7 +201,10 @@ TEST_CASE("batch_norm: two groups move the running statistics like two forward p
   const Layer l(s);
   std::vector<float> running_mean = random_normal(s.C, 5), running_var(s.C, 2.0f);
   std::vector<double> expected_mean = to_double(running_mean), expected_var = to_double(running_var);
-  bn.update_running(queue, s, l.mean.data(), l.var.data(), 0.1f, running_mean.data(), running_var.data());
+  {
+    OnDevice d;
+    bn().update_running(d.queue(), s, d.in(l.mean), d.in(l.var), 0.1f, d.out(running_mean), d.out(running_var));
+  }
   for (int g = 0; g < 2; ++g)
     for (int c = 0; c < s.C; ++c) {
       expected_mean[c] = 0.9 * expected_mean[c] + 0.1 * l.mean[g * s.C + c];
@@ -191,8 +217,9 @@ TEST_CASE("batch_norm: two groups move the running statistics like two forward p
 TEST_CASE("batch_norm: one row per group has no variance, and a sentence says so") {
   const BatchNormShape s{.groups = 2, .N = 2, .L = 1, .C = 1};
   std::vector<float> values(2), running(1);
+  OnDevice d;
   const std::string sentence = sentence_of<Error>(
-      [&] { bn.update_running(queue, s, values.data(), values.data(), 0.1f, running.data(), running.data()); });
+      [&] { bn().update_running(d.queue(), s, d.in(values), d.in(values), 0.1f, d.out(running), d.out(running)); });
   CHECK(sentence.find("2 records of length 1 in 2 groups") != std::string::npos);
 }
 
@@ -216,10 +243,39 @@ TEST_CASE("batch_norm: apply is the book's forward pass, and works in place") {
                                                         to_double(l.beta), kEps, relu),
                   1e-6, text(s));
       std::vector<float> in_place = l.x;
-      bn.apply(queue, s, in_place.data(), l.scale.data(), l.shift.data(), relu, in_place.data());
+      {
+        OnDevice d;
+        float* const x = d.out(in_place);
+        bn().apply(d.queue(), s, x, d.in(l.scale), d.in(l.shift), relu, x);
+      }
       CHECK(in_place == y);
     }
   }
+}
+
+TEST_CASE("batch_norm: tensors may start anywhere") {
+  const Layer l({.groups = 2, .N = 4, .L = 129, .C = 12});
+  const std::vector<float> expected = l.apply(true), dy = l.random_dy();
+  const Gradient expected_gradient = backward(l, dy, true, true, empty_gradient(l.s));
+  const auto behind_one = [](std::vector<float> values) {
+    values.insert(values.begin(), 0.0f);
+    return values;
+  };
+  const std::vector<float> x = behind_one(l.x), dy_behind = behind_one(dy);
+  std::vector<float> y = x, dx = x, mean(l.mean.size()), var(l.var.size()), dgamma(l.s.C), dbeta(l.s.C);
+  {
+    OnDevice d;
+    bn().apply(d.queue(), l.s, d.in(x) + 1, d.in(l.scale), d.in(l.shift), true, d.out(y) + 1);
+    bn().statistics(d.queue(), l.s, d.in(x) + 1, d.out(mean), d.out(var));
+    bn().backward(d.queue(), l.s, d.in(x) + 1, d.in(dy_behind) + 1, d.in(l.mean), d.in(l.var), kEps, d.in(l.scale),
+                  d.in(l.shift), true, d.out(dx) + 1, kOverwrite, d.out(dgamma), d.out(dbeta), kOverwrite);
+  }
+  CHECK(y == behind_one(expected));
+  check_close(mean, l.mean, 3e-7, "mean");
+  check_close(var, l.var, 3e-7, "var");
+  check_close(dx, behind_one(expected_gradient.dx), 1e-6, "dx");
+  check_close(dgamma, expected_gradient.dgamma, 1e-6, "dgamma");
+  check_close(dbeta, expected_gradient.dbeta, 1e-6, "dbeta");
 }
 
 TEST_CASE("batch_norm: apply does not hide a NaN behind the ReLU") {
@@ -281,21 +337,16 @@ TEST_CASE("batch_norm: gradients accumulate where asked to, and dx may be dy") {
 
     Gradient in_place = fresh;
     in_place.dx = dy;
-    const auto& entry_dy = in_place.dx;
-    const auto run = [&](const auto& entry) {
-      entry(queue, l.s, l.x.data(), entry_dy.data(), l.mean.data(), l.var.data(), kEps, l.scale.data(), l.shift.data(),
-            true, in_place.dx.data(), kOverwrite, in_place.dgamma.data(), in_place.dbeta.data(), kOverwrite);
-    };
-    training ? run(bn.backward) : run(bn.backward_evaluation);
+    in_place = backward(l, nullptr, true, training, in_place);
     CHECK(in_place.dx == fresh.dx);
     CHECK(in_place.dgamma == fresh.dgamma);
   }
 }
 
-TEST_CASE("batch_norm: the same bits for any number of threads") {
+TEST_CASE("batch_norm: the same bits for any schedule") {
   const BatchNormShape s{.groups = 2, .N = 14, .L = 129, .C = 64};
   for (bool training : {true, false})
-    check_same_bits_for_any_threads(
+    check_same_bits_for_any_schedule(
         [&] {
           const Layer l(s);
           Gradient got = backward(l, l.random_dy(), true, training, empty_gradient(s));
@@ -304,4 +355,38 @@ TEST_CASE("batch_norm: the same bits for any number of threads") {
           return got.dx;
         },
         "statistics, apply and backward");
+}
+
+TEST_CASE("batch_norm: the backward pass in two parts gives what the whole one gives") {
+  for (const BatchNormShape& s : shapes())
+    for (bool training : {true, false}) {
+      const Layer l(s);
+      const std::vector<float> dz = l.random_dy();
+      const Gradient whole = backward(l, dz, true, training, empty_gradient(s));
+      Gradient parts = empty_gradient(s);
+      std::vector<float> g(size_t(s.N) * s.C), gd(g.size()), offset(size_t(s.groups) * s.C), slope(offset.size());
+      {
+        OnDevice d;
+        bn().backward_sums(
+            d.queue(), s, d.in(dz),
+            {{d.in(l.x), d.in(l.mean), d.in(l.scale), d.in(l.shift), s.groups, true}, d.out(g), d.out(gd)});
+      }
+      {
+        OnDevice d;
+        bn().backward_finish(d.queue(), s, d.in(g), d.in(gd), d.in(l.var), kEps, d.in(l.scale), training, d.out(offset),
+                             d.out(slope), d.out(parts.dgamma), d.out(parts.dbeta), kOverwrite);
+      }
+      for (size_t i = 0; i < dz.size(); ++i) {
+        const size_t c = i / (size_t(s.N / s.groups) * s.L * s.C) * s.C + i % s.C;
+        const float gated = std::fma(l.x[i], l.scale[c], l.shift[c]) <= 0 ? 0.0f : dz[i];
+        parts.dx[i] = l.scale[c] * gated - offset[c] - slope[c] * (l.x[i] - l.mean[c]);
+      }
+      const std::string what = fmt::format("{} training={}", text(s), training);
+      const auto exact = plain_backward<double>(l, dz, true, training);
+      const auto plain = plain_backward<float>(l, dz, true, training);
+      const auto rows = static_cast<double>(s.rows_per_group());
+      check_sum(parts.dgamma, plain.dgamma, exact.dgamma, rows, what + " dgamma");
+      check_sum(parts.dbeta, plain.dbeta, exact.dbeta, rows, what + " dbeta");
+      check_close(parts.dx, whole.dx, 1e-5, what + " dx");
+    }
 }

@@ -7,7 +7,8 @@
 
 #include "kernels/classification/cases.h"
 #include "kernels/common/error.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/classification.h"
 #include "tests/support.h"
 
@@ -16,9 +17,6 @@ using namespace systole::kernels;
 using namespace systole::test;
 
 namespace {
-
-constexpr float kOne = 1;
-Queue queue;
 
 struct Inputs {
   BceShape shape;
@@ -41,14 +39,30 @@ Inputs random_inputs(const BceShape& shape, uint32_t which) {
   return in;
 }
 
+const ClassificationKernels& classification() {
+  return classification_kernels(device());
+}
+
+/// Writes dlogits, or adds to them.
+void bce_backward(const Inputs& in, float upstream, std::vector<float>& dlogits, GradientMode mode) {
+  OnDevice d;
+  const std::vector<float> scale{upstream};
+  const float* positive = in.positive.empty() ? nullptr : d.in(in.positive);
+  const float* negative = in.negative.empty() ? nullptr : d.in(in.negative);
+  classification().bce_backward(d.queue(), in.shape, d.in(in.logits), d.in(in.targets), positive, negative, d.in(scale),
+                                d.out(dlogits), mode);
+}
+
 reference::Bce<float> bce(const Inputs& in) {
   reference::Bce<float> result{NAN, std::vector<float>(in.logits.size(), NAN)};
-  const float* positive = in.positive.empty() ? nullptr : in.positive.data();
-  const float* negative = in.negative.empty() ? nullptr : in.negative.data();
-  cpu::classification.bce_forward(queue, in.shape, in.logits.data(), in.targets.data(), positive, negative,
-                                  &result.loss);
-  cpu::classification.bce_backward(queue, in.shape, in.logits.data(), in.targets.data(), positive, negative, &kOne,
-                                   result.dlogits.data(), GradientMode::overwrite);
+  {
+    OnDevice d;
+    const float* positive = in.positive.empty() ? nullptr : d.in(in.positive);
+    const float* negative = in.negative.empty() ? nullptr : d.in(in.negative);
+    classification().bce_forward(d.queue(), in.shape, d.in(in.logits), d.in(in.targets), positive, negative,
+                                 d.out(&result.loss, 1));
+  }
+  bce_backward(in, 1, result.dlogits, GradientMode::overwrite);
   return result;
 }
 
@@ -114,21 +128,19 @@ TEST_CASE("classification: gradients are scaled by upstream and added on request
   const auto once = bce(in);
   const std::vector<float> start = random_normal(once.dlogits.size(), 5);
   std::vector<float> sum = start, expected(start.size());
-  const float upstream = 3;
-  cpu::classification.bce_backward(queue, in.shape, in.logits.data(), in.targets.data(), in.positive.data(),
-                                   in.negative.data(), &upstream, sum.data(), GradientMode::accumulate);
+  bce_backward(in, 3, sum, GradientMode::accumulate);
   for (size_t i = 0; i < sum.size(); ++i) expected[i] = start[i] + 3 * once.dlogits[i];
   check_close(sum, expected, 1e-6, "sum");
 }
 
-TEST_CASE("classification: every result has the same bits for any number of threads") {
+TEST_CASE("classification: every result has the same bits under any schedule") {
   const Inputs in = random_inputs({1001, 5, 2.0f}, 6);
   const auto everything = [&] {
     auto result = bce(in);
     result.dlogits.push_back(result.loss);
     return result.dlogits;
   };
-  check_same_bits_for_any_threads(everything, "bce");
+  check_same_bits_for_any_schedule(everything, "bce");
 }
 
 TEST_CASE("classification: the losses have PyTorch's values and gradients") {

@@ -8,10 +8,12 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/error.h"
 #include "kernels/contrastive/cases.h"
 #include "kernels/contrastive/exp2.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/contrastive.h"
 #include "tests/support.h"
 
@@ -22,8 +24,10 @@ using namespace systole::test;
 namespace {
 
 constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
-constexpr float kOne = 1;
-Queue queue;
+
+const ContrastiveKernels& contrastive() {
+  return contrastive_kernels(device());
+}
 
 struct Normalized {
   std::vector<float> z, norm;
@@ -31,21 +35,41 @@ struct Normalized {
 
 Normalized normalize(int M, int D, const std::vector<float>& x) {
   Normalized result{std::vector<float>(x.size(), NAN), std::vector<float>(M, NAN)};
-  cpu::contrastive.l2_normalize(queue, {M, D}, x.data(), result.z.data(), result.norm.data());
+  OnDevice d;
+  contrastive().l2_normalize(d.queue(), {M, D}, d.in(x), d.out(result.z), d.out(result.norm));
   return result;
+}
+
+/// Writes dx, or adds to it.
+void normalize_backward(int M, int D, const Normalized& forward, const std::vector<float>& dz, std::vector<float>& dx,
+                        GradientMode mode) {
+  OnDevice d;
+  contrastive().l2_normalize_backward(d.queue(), {M, D}, d.in(forward.z), d.in(forward.norm), d.in(dz), d.out(dx),
+                                      mode);
 }
 
 std::vector<float> normalize_backward(int M, int D, const Normalized& forward, const std::vector<float>& dz) {
   std::vector<float> dx(dz.size(), NAN);
-  cpu::contrastive.l2_normalize_backward(queue, {M, D}, forward.z.data(), forward.norm.data(), dz.data(), dx.data(),
-                                         kOverwrite);
+  normalize_backward(M, D, forward, dz, dx, kOverwrite);
   return dx;
 }
 
-reference::NtXent<float> nt_xent(const NtXentShape& s, const std::vector<float>& z) {
+/// Writes dz, or adds to it.
+void nt_xent_backward(const NtXentShape& s, const std::vector<float>& z, const std::vector<float>& log_sum,
+                      float upstream, std::vector<float>& dz, GradientMode mode, Precision precision) {
+  OnDevice d(precision);
+  const std::vector<float> scale{upstream};
+  contrastive().nt_xent_backward(d.queue(), s, d.in(z), d.in(log_sum), d.in(scale), d.out(dz), mode);
+}
+
+reference::NtXent<float> nt_xent(const NtXentShape& s, const std::vector<float>& z,
+                                 Precision precision = Precision::f32) {
   reference::NtXent<float> result{NAN, std::vector<float>(s.M, NAN), std::vector<float>(z.size(), NAN)};
-  cpu::contrastive.nt_xent_forward(queue, s, z.data(), &result.loss, result.log_sum.data());
-  cpu::contrastive.nt_xent_backward(queue, s, z.data(), result.log_sum.data(), &kOne, result.dz.data(), kOverwrite);
+  {
+    OnDevice d(precision);
+    contrastive().nt_xent_forward(d.queue(), s, d.in(z), d.out(&result.loss, 1), d.out(result.log_sum));
+  }
+  nt_xent_backward(s, z, result.log_sum, 1, result.dz, kOverwrite, precision);
   return result;
 }
 
@@ -139,9 +163,41 @@ TEST_CASE("contrastive: NT-Xent agrees with the whole matrix for every kind of s
     for (int D : {1, 3, 13, 64, 127, 129, 250})
       check_against_the_matrix({M, D, 0.07f}, normalize(M, D, clustered_rows(M, D, 1)).z);
   check_against_the_matrix({1002, 13, 0.07f}, normalize(1002, 13, clustered_rows(1002, 13, 1)).z);
+  // Large enough that a piece of the forward pass and a part of the backward pass have several tiles on every device.
+  for (const NtXentShape& s : {NtXentShape{1538, 3, 0.1f}, {1154, 5, 0.01f}})
+    check_against_the_matrix(s, normalize(s.M, s.D, clustered_rows(s.M, s.D, 1)).z);
   for (const NtXentCase& c : nt_xent_cases())
     if (c.unit() < 1e8)
       check_against_the_matrix(c.shape, normalize(c.shape.M, c.shape.D, clustered_rows(c.shape.M, c.shape.D, 2)).z);
+}
+
+/// With rows rounded to the precision the first product is exact but for its sums, so loss and log_sum keep the
+/// accuracy of float; the gradient's second product rounds the weights too.
+void check_rounded(const NtXentShape& s, std::vector<float> z, Precision precision) {
+  const std::string what = fmt::format("{} in {}", text(s), name(precision));
+  const auto kernel = nt_xent(s, z, precision);
+  for (float& v : z) v = precision == Precision::tf32 ? to_tf32(v) : to_float(to_bf16(v));
+  const auto exact = reference::nt_xent<double>(s.M, s.D, s.temperature, to_double(z));
+  // A similarity is added up in at most 32 instructions of mma here, each of which rounds once.
+  const double c = 1 / double{s.temperature}, logit = 32 * 0x1p-24 * (1 + c);
+  const double loss_error = std::abs(kernel.loss - exact.loss), sum_error = max_error(kernel.log_sum, exact.log_sum);
+  CHECK_MESSAGE(loss_error <= logit, fmt::format("{}, loss: error {:.3g}", what, loss_error));
+  CHECK_MESSAGE(sum_error <= logit, fmt::format("{}, log_sum: error {:.3g}", what, sum_error));
+  // |Σ_j δ_j w_ij z_j| ≤ u Σ_j |w_ij|, since |z_j| ≤ 1; the weights of a row add up to about 4 at most: 1 from 1/r_i, 1
+  // from 1/r_j, 2 from the partner. Half of that is allowed, since roundings differ in sign.
+  const double u = precision == Precision::tf32 ? 0x1p-11 : 0x1p-8;
+  const double error = max_error(kernel.dz, exact.dz);
+  CHECK_MESSAGE(error <= c / s.M * (2 * u + logit), fmt::format("{}, dz: error {:.3g}", what, error));
+}
+
+TEST_CASE("contrastive: in tf32 and bf16 NT-Xent is that of rounded rows, in every regime of the offset") {
+  if (device() == Device::cpu) return;  // it has f32 alone
+  for (Precision precision : {Precision::tf32, Precision::bf16}) {
+    for (const auto& [M, D] : {std::pair{4, 3}, {10, 13}, {126, 64}, {130, 127}, {258, 250}})
+      check_rounded({M, D, 0.07f}, normalize(M, D, clustered_rows(M, D, 7)).z, precision);
+    for (float temperature : {0.005f, 0.0127f, 0.015f, 0.023f, 0.5f})
+      check_rounded({130, 16, temperature}, normalize(130, 16, clustered_rows(130, 16, 8)).z, precision);
+  }
 }
 
 /// Both sides of each border of the softmax offset, and temperatures far from them.
@@ -193,21 +249,20 @@ TEST_CASE("contrastive: gradients are scaled by upstream and added on request") 
   const std::vector<float> start = random_normal(once.dz.size(), 9);
 
   std::vector<float> dz = start, expected(start.size());
-  const float upstream = -2;
-  cpu::contrastive.nt_xent_backward(queue, s, forward.z.data(), once.log_sum.data(), &upstream, dz.data(), kAccumulate);
+  nt_xent_backward(s, forward.z, once.log_sum, -2, dz, kAccumulate, Precision::f32);
   for (size_t i = 0; i < dz.size(); ++i) expected[i] = start[i] - 2 * once.dz[i];
   check_close(dz, expected, 1e-6, "dz");
 
   std::vector<float> dx = start;
-  cpu::contrastive.l2_normalize_backward(queue, {s.M, s.D}, forward.z.data(), forward.norm.data(), once.dz.data(),
-                                         dx.data(), kAccumulate);
+  normalize_backward(s.M, s.D, forward, once.dz, dx, kAccumulate);
   const std::vector<float> alone = normalize_backward(s.M, s.D, forward, once.dz);
   for (size_t i = 0; i < dx.size(); ++i) expected[i] = start[i] + alone[i];
   check_close(dx, expected, 1e-6, "dx");
 }
 
-TEST_CASE("contrastive: every result has the same bits for any number of threads") {
-  for (const NtXentShape& s : {NtXentShape{10, 3, 0.07f}, NtXentShape{1002, 64, 0.07f}, NtXentShape{1002, 64, 0.01f}}) {
+TEST_CASE("contrastive: every result has the same bits under any schedule") {
+  const int M = device() == Device::cpu ? 1002 : 258;
+  for (const NtXentShape& s : {NtXentShape{10, 3, 0.07f}, NtXentShape{M, 64, 0.07f}, NtXentShape{M, 64, 0.01f}}) {
     const std::vector<float> x = clustered_rows(s.M, s.D, 6);
     const auto everything = [&] {
       const Normalized forward = normalize(s.M, s.D, x);
@@ -217,7 +272,7 @@ TEST_CASE("contrastive: every result has the same bits for any number of threads
       all.push_back(loss.loss);
       return all;
     };
-    check_same_bits_for_any_threads(everything, fmt::format("M {}, temperature {}", s.M, s.temperature));
+    check_same_bits_for_any_schedule(everything, fmt::format("M {}, temperature {}", s.M, s.temperature));
   }
 }
 

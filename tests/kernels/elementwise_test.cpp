@@ -1,11 +1,12 @@
-// Elementwise kernels on the CPU: values, gradients, aliasing, and the exact mask of dropout.
+// Elementwise kernels: values, gradients, aliasing, and the exact mask of dropout.
 
 #include "kernels/elementwise/elementwise.h"
 
 #include <cmath>
 
 #include "kernels/elementwise/cases.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/elementwise.h"
 #include "tests/support.h"
 
@@ -16,8 +17,10 @@ using namespace systole::test;
 namespace {
 
 constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
-const ElementwiseKernels& ew = cpu::elementwise;
-Queue queue;
+
+const ElementwiseKernels& ew() {
+  return elementwise_kernels(test::device());
+}
 
 std::vector<int64_t> counts() {
   std::vector<int64_t> result = {1, 2, 7, 13, 127, 129, 1000, 1001, 16383, 16384, 16385, 50000};
@@ -33,33 +36,82 @@ std::vector<float> scaled(std::vector<float> x, float factor) {
 
 std::vector<float> dropout(const DropoutShape& s, const std::vector<float>& x) {
   std::vector<float> y(x.size(), NAN);
-  ew.dropout(queue, s, x.data(), y.data(), kOverwrite);
+  {
+    OnDevice d;
+    ew().dropout(d.queue(), s, d.in(x), d.out(y), kOverwrite);
+  }
   return y;
+}
+
+std::vector<float> relu(const std::vector<float>& x) {
+  std::vector<float> y(x.size(), NAN);
+  {
+    OnDevice d;
+    ew().relu(d.queue(), static_cast<int64_t>(x.size()), d.in(x), d.out(y));
+  }
+  return y;
+}
+
+/// `into`: what dx holds before.
+std::vector<float> relu_backward(const std::vector<float>& y, const std::vector<float>& dy, std::vector<float> into,
+                                 GradientMode mode) {
+  {
+    OnDevice d;
+    ew().relu_backward(d.queue(), static_cast<int64_t>(y.size()), d.in(y), d.in(dy), d.out(into), mode);
+  }
+  return into;
+}
+
+std::vector<float> scale(float factor, const std::vector<float>& x, std::vector<float> into, GradientMode mode) {
+  {
+    OnDevice d;
+    ew().scale(d.queue(), static_cast<int64_t>(x.size()), factor, d.in(x), d.out(into), mode);
+  }
+  return into;
+}
+
+std::vector<float> concatenate(const ConcatenateShape& s, const std::vector<float>& a, const std::vector<float>& b) {
+  std::vector<float> y(a.size() + b.size(), NAN);
+  {
+    OnDevice d;
+    ew().concatenate(d.queue(), s, d.in(a), d.in(b), d.out(y));
+  }
+  return y;
+}
+
+/// da or db null: it is not asked for.
+void concatenate_backward(const ConcatenateShape& s, const std::vector<float>& dy, std::vector<float>* da,
+                          GradientMode da_mode, std::vector<float>* db, GradientMode db_mode) {
+  OnDevice d;
+  ew().concatenate_backward(d.queue(), s, d.in(dy), da ? d.out(*da) : nullptr, da_mode, db ? d.out(*db) : nullptr,
+                            db_mode);
 }
 
 }  // namespace
 
 TEST_CASE("elementwise: relu is max(x, 0), in place too, and keeps a NaN") {
   for (int64_t count : counts()) {
-    std::vector<float> x = random_normal(count, 1), y(count);
-    ew.relu(queue, count, x.data(), y.data());
+    std::vector<float> x = random_normal(count, 1);
+    const std::vector<float> y = relu(x);
     CHECK(y == reference::relu(x));
-    ew.relu(queue, count, x.data(), x.data());
+    {
+      OnDevice d;
+      float* const in_place = d.out(x);
+      ew().relu(d.queue(), count, in_place, in_place);
+    }
     CHECK(x == y);
   }
-  const float nan = NAN;
-  float y = 0;
-  ew.relu(queue, 1, &nan, &y);
-  CHECK(std::isnan(y));
+  CHECK(std::isnan(relu({NAN})[0]));
 }
 
 TEST_CASE("elementwise: relu's gradient is its finite difference; dx may be dy") {
   const int64_t count = 129;
-  std::vector<float> x = random_normal(count, 1), y(count), dy = random_normal(count, 2), dx(count, NAN);
+  std::vector<float> x = random_normal(count, 1);
+  const std::vector<float> dy = random_normal(count, 2);
   for (float& value : x)
     if (std::abs(value) < 1e-3f) value = 0.5f;
-  ew.relu(queue, count, x.data(), y.data());
-  ew.relu_backward(queue, count, y.data(), dy.data(), dx.data(), kOverwrite);
+  const std::vector<float> y = relu(x);
+  const std::vector<float> dx = relu_backward(y, dy, std::vector<float>(count, NAN), kOverwrite);
   const auto loss = [&](const std::vector<double>& v) {
     const std::vector<double> out = reference::relu(v);
     double sum = 0;
@@ -68,18 +120,19 @@ TEST_CASE("elementwise: relu's gradient is its finite difference; dx may be dy")
   };
   check_close(dx, finite_differences(loss, to_double(x)), 1e-7, "dx");
 
-  std::vector<float> twice = dx, in_place = dy;
-  ew.relu_backward(queue, count, y.data(), dy.data(), twice.data(), kAccumulate);
-  CHECK(twice == scaled(dx, 2));
-  ew.relu_backward(queue, count, y.data(), in_place.data(), in_place.data(), kOverwrite);
+  CHECK(relu_backward(y, dy, dx, kAccumulate) == scaled(dx, 2));
+  std::vector<float> in_place = dy;
+  {
+    OnDevice d;
+    float* const both = d.out(in_place);
+    ew().relu_backward(d.queue(), count, d.in(y), both, both, kOverwrite);
+  }
   CHECK(in_place == dx);
 }
 
 TEST_CASE("elementwise: relu passes no gradient at zero") {
   const std::vector<float> y = {0, -0.0f, 1}, dy = {5, 5, 5};
-  std::vector<float> dx(3);
-  ew.relu_backward(queue, 3, y.data(), dy.data(), dx.data(), kOverwrite);
-  CHECK(dx == std::vector<float>{0, 0, 5});
+  CHECK(relu_backward(y, dy, std::vector<float>(3), kOverwrite) == std::vector<float>{0, 0, 5});
 }
 
 TEST_CASE("elementwise: add, into either operand too") {
@@ -87,40 +140,65 @@ TEST_CASE("elementwise: add, into either operand too") {
     const std::vector<float> a = random_normal(count, 1), b = random_normal(count, 2);
     std::vector<float> expected(count), y(count), in_a = a, in_b = b;
     for (int64_t i = 0; i < count; ++i) expected[i] = a[i] + b[i];
-    ew.add(queue, count, a.data(), b.data(), y.data());
-    ew.add(queue, count, in_a.data(), b.data(), in_a.data());
-    ew.add(queue, count, a.data(), in_b.data(), in_b.data());
+    {
+      OnDevice d;
+      float *const to_a = d.out(in_a), *const to_b = d.out(in_b);
+      ew().add(d.queue(), count, d.in(a), d.in(b), d.out(y));
+      ew().add(d.queue(), count, to_a, d.in(b), to_a);
+      ew().add(d.queue(), count, d.in(a), to_b, to_b);
+    }
     CHECK(y == expected);
     CHECK(in_a == expected);
     CHECK(in_b == expected);
   }
 }
 
+TEST_CASE("elementwise: vectors may start anywhere") {
+  const int64_t count = 1001;
+  const std::vector<float> a = random_normal(count + 1, 1), b = random_normal(count + 1, 2);
+  std::vector<float> y(count + 1, 7.0f);
+  {
+    OnDevice d;
+    ew().add(d.queue(), count, d.in(a) + 1, d.in(b) + 1, d.out(y) + 1);
+  }
+  CHECK(y[0] == 7);
+  for (int64_t i = 1; i <= count; ++i) CHECK(y[i] == a[i] + b[i]);
+
+  const DropoutShape s{.N = 2, .elements = 500, .p = 0.5f, .seed = seed(), .step = 1, .layer = 0};
+  const std::vector<float> expected = dropout(s, std::vector<float>(a.begin() + 1, a.end() - 1));
+  {
+    OnDevice d;
+    ew().dropout(d.queue(), s, d.in(a) + 1, d.out(y) + 1, kOverwrite);
+  }
+  CHECK(std::equal(expected.begin(), expected.end(), y.begin() + 1));
+}
+
 TEST_CASE("elementwise: scale overwrites or accumulates") {
   for (int64_t count : counts()) {
     const std::vector<float> x = random_normal(count, 1);
-    std::vector<float> y(count, NAN);
-    ew.scale(queue, count, -0.25f, x.data(), y.data(), kOverwrite);
+    const std::vector<float> y = scale(-0.25f, x, std::vector<float>(count, NAN), kOverwrite);
     CHECK(y == scaled(x, -0.25f));
-    ew.scale(queue, count, 0.25f, x.data(), y.data(), kAccumulate);
-    CHECK(y == std::vector<float>(count));
+    CHECK(scale(0.25f, x, y, kAccumulate) == std::vector<float>(count));
   }
 }
 
 TEST_CASE("elementwise: concatenate joins rows, and its gradient takes them apart") {
-  std::vector<ConcatenateShape> shapes = {{.rows = 5, .C_a = 1, .C_b = 12}, {.rows = 7, .C_a = 250, .C_b = 3}};
+  std::vector<ConcatenateShape> shapes = {{.rows = 5, .C_a = 1, .C_b = 12},
+                                          {.rows = 7, .C_a = 250, .C_b = 3},
+                                          {.rows = 9, .C_a = 1001, .C_b = 28},
+                                          {.rows = 9, .C_a = 1024, .C_b = 260}};
   for (const ConcatenateCase& c : concatenate_cases())
     if (c.shape.rows < 10000) shapes.push_back(c.shape);
   for (const ConcatenateShape& s : shapes) {
     const std::vector<float> a = random_normal(s.rows * s.C_a, 1), b = random_normal(s.rows * s.C_b, 2);
-    std::vector<float> y(a.size() + b.size(), NAN), da(a.size(), NAN), db(b.size(), NAN);
-    ew.concatenate(queue, s, a.data(), b.data(), y.data());
+    std::vector<float> da(a.size(), NAN), db(b.size(), NAN);
+    const std::vector<float> y = concatenate(s, a, b);
     CHECK(y == reference::concatenate(s, a, b));
-    ew.concatenate_backward(queue, s, y.data(), da.data(), kOverwrite, db.data(), kOverwrite);
+    concatenate_backward(s, y, &da, kOverwrite, &db, kOverwrite);
     CHECK(da == a);
     CHECK(db == b);
-    ew.concatenate_backward(queue, s, y.data(), nullptr, kOverwrite, db.data(), kAccumulate);
-    ew.concatenate_backward(queue, s, y.data(), da.data(), kAccumulate, nullptr, kOverwrite);
+    concatenate_backward(s, y, nullptr, kOverwrite, &db, kAccumulate);
+    concatenate_backward(s, y, &da, kAccumulate, nullptr, kOverwrite);
     CHECK(da == scaled(a, 2));
     CHECK(db == scaled(b, 2));
   }
@@ -130,7 +208,7 @@ TEST_CASE("elementwise: concatenate's gradient is its finite difference") {
   const ConcatenateShape s{.rows = 4, .C_a = 3, .C_b = 5};
   const std::vector<float> a = random_normal(12, 1), b = random_normal(20, 2), dy = random_normal(32, 3);
   std::vector<float> da(12), db(20);
-  ew.concatenate_backward(queue, s, dy.data(), da.data(), kOverwrite, db.data(), kOverwrite);
+  concatenate_backward(s, dy, &da, kOverwrite, &db, kOverwrite);
   const auto loss = [&](const std::vector<double>& a_, const std::vector<double>& b_) {
     const std::vector<double> y = reference::concatenate(s, a_, b_);
     double sum = 0;
@@ -153,7 +231,11 @@ TEST_CASE("elementwise: dropout keeps exactly the elements of its definition") {
       for (size_t i = 0; i < x.size(); ++i) same_mask &= (y[i] == 0) == (expected[i] == 0);
       CHECK(same_mask);
       check_close(y, reference::dropout(s, to_double(x)), 2e-7, fmt::format("elements={} p={}", elements, p));
-      ew.dropout(queue, s, x.data(), x.data(), kOverwrite);
+      {
+        OnDevice d;
+        float* const in_place = d.out(x);
+        ew().dropout(d.queue(), s, in_place, in_place, kOverwrite);
+      }
       CHECK(x == y);
     }
 }
@@ -181,7 +263,10 @@ TEST_CASE("elementwise: dropout's gradient is its finite difference, and accumul
   };
   check_close(dx, finite_differences(loss, to_double(x)), 1e-6, "dx");
   std::vector<float> sum = x;
-  ew.dropout(queue, s, dy.data(), sum.data(), kAccumulate);
+  {
+    OnDevice d;
+    ew().dropout(d.queue(), s, d.in(dy), d.out(sum), kAccumulate);
+  }
   for (size_t i = 0; i < x.size(); ++i) CHECK(sum[i] == doctest::Approx(x[i] + dx[i]).epsilon(1e-6));
 }
 
@@ -216,16 +301,9 @@ TEST_CASE("elementwise: a record's dropout depends on its name only, not on its 
   CHECK(dropout(other, x) != y);
 }
 
-TEST_CASE("elementwise: the same bits for any number of threads") {
+TEST_CASE("elementwise: the same bits for any schedule") {
   const DropoutShape s{.N = 3, .elements = 33000, .p = 0.5f, .seed = seed(), .step = 3, .layer = 1};
   const std::vector<float> x = random_normal(s.N * s.elements, 1);
-  check_same_bits_for_any_threads([&] { return dropout(s, x); }, "dropout");
-  check_same_bits_for_any_threads(
-      [&] {
-        std::vector<float> y = x;
-        ew.scale(queue, 99000, 1.7f, x.data(), y.data(), kAccumulate);
-        ew.relu(queue, 99000, y.data(), y.data());
-        return y;
-      },
-      "scale and relu");
+  check_same_bits_for_any_schedule([&] { return dropout(s, x); }, "dropout");
+  check_same_bits_for_any_schedule([&] { return relu(scale(1.7f, x, x, kAccumulate)); }, "scale and relu");
 }

@@ -1,9 +1,11 @@
-// Linear's kernels against their formula, finite differences and themselves on other numbers of threads.
+// Linear's kernels against their formula, finite differences and themselves under other schedules.
 
 #include "kernels/linear/linear.h"
 
-#include "kernels/common/parallel.h"
+#include "kernels/common/bf16.h"
 #include "kernels/linear/cases.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/linear.h"
 #include "tests/support.h"
 
@@ -32,14 +34,19 @@ struct Results {
   bool operator==(const Results&) const = default;
 };
 
-Results<float> run_kernels(const Problem& p, GradientMode mode = GradientMode::overwrite, float before = 0) {
-  Queue queue(Device::cpu);
-  const kernels::LinearKernels& linear = kernels::cpu::linear;
+const kernels::LinearKernels& linear() {
+  return kernels::linear_kernels(test::device());
+}
+
+Results<float> run_kernels(const Problem& p, GradientMode mode = GradientMode::overwrite, float before = 0,
+                           Precision precision = Precision::f32) {
   Results<float> to{Floats(p.dy.size()), Floats(p.x.size(), before), Floats(p.w.size(), before),
                     Floats(p.bias.size(), before)};
-  linear.forward(queue, p.shape, p.x.data(), p.w.data(), p.bias.data(), to.y.data());
-  linear.input_gradient(queue, p.shape, p.dy.data(), p.w.data(), to.dx.data(), mode);
-  linear.weight_gradient(queue, p.shape, p.x.data(), p.dy.data(), to.dw.data(), to.dbias.data(), mode);
+  test::OnDevice d(precision);
+  const float *x = d.in(p.x), *w = d.in(p.w), *dy = d.in(p.dy);
+  linear().forward(d.queue(), p.shape, x, w, d.in(p.bias), d.out(to.y));
+  linear().input_gradient(d.queue(), p.shape, dy, w, d.out(to.dx), mode);
+  linear().weight_gradient(d.queue(), p.shape, x, dy, d.out(to.dw), d.out(to.dbias), mode);
   return to;
 }
 
@@ -65,6 +72,46 @@ TEST_CASE("linear: all passes agree with the reference in double as well as plai
     test::check_as_good_as_plain(kernel.dx, plain.dx, exact.dx, name + ": dx");
     test::check_as_good_as_plain(kernel.dw, plain.dw, exact.dw, name + ": dw");
     test::check_as_good_as_plain(kernel.dbias, plain.dbias, exact.dbias, name + ": dbias");
+  }
+}
+
+TEST_CASE("linear: in tf32 and bf16 all passes are the products of rounded factors, added in f32") {
+  for (Precision precision : {Precision::tf32, Precision::bf16}) {
+    const auto round = [precision](Floats values) {
+      for (float& v : values) v = precision == Precision::tf32 ? to_tf32(v) : to_float(to_bf16(v));
+      return values;
+    };
+    if (test::device() == Device::cpu) continue;  // it has f32 alone
+    for (const kernels::LinearCase& c : kernels::linear_cases()) {
+      const Problem p(c.is_odd() ? c.shape : LinearShape{std::min(c.shape.M, 7), c.shape.D_in, c.shape.D_out});
+      const auto kernel = run_kernels(p, GradientMode::overwrite, 0, precision);
+      Problem rounded = p;  // but the bias, and the gradients that are added up for it
+      rounded.x = round(p.x);
+      rounded.w = round(p.w);
+      rounded.dy = round(p.dy);
+      const auto exact = expected<double>(rounded);
+      // A product of two rounded factors is exact in f32. What is left is the rounding of up to 2048 additions, which
+      // tensor cores cut off; one factor that was not rounded would show with 2e-4 (tf32) or 2e-3.
+      const double tolerance = 2e-5;
+      const std::string name = fmt::format("{} in {}", c.name, systole::name(precision));
+      test::check_close(kernel.y, exact.y, tolerance, name + ": y");
+      test::check_close(kernel.dx, exact.dx, tolerance, name + ": dx");
+      test::check_close(kernel.dw, exact.dw, tolerance, name + ": dw");
+      test::check_close(kernel.dbias, reference::linear_bias_gradient(p.shape, test::to_double(p.dy)), tolerance,
+                        name + ": dbias");
+    }
+  }
+}
+
+TEST_CASE("linear: long sums of a small result are cut the same way in every precision") {
+  // 3000 rows into 20 × 5 weights: one tile, and parts of the depth.
+  const Problem p({3000, 20, 5});
+  const auto exact = expected<double>(p);
+  for (Precision precision : kAllPrecisions) {
+    if (test::device() == Device::cpu && precision != Precision::f32) continue;
+    const auto kernel = run_kernels(p, GradientMode::overwrite, 0, precision);
+    const double tolerance = precision == Precision::f32 ? 1e-6 : precision == Precision::tf32 ? 1e-3 : 1e-2;
+    test::check_close(kernel.dw, exact.dw, tolerance, std::string(name(precision)) + ": dw");
   }
 }
 
@@ -103,26 +150,22 @@ TEST_CASE("linear: accumulating adds to the gradients what overwriting writes") 
 
 TEST_CASE("linear: bias and its gradient may be absent") {
   const Problem p({9, 7, 5});
-  Queue queue;
   Floats y(p.dy.size()), dw(p.w.size());
-  kernels::cpu::linear.forward(queue, p.shape, p.x.data(), p.w.data(), nullptr, y.data());
-  kernels::cpu::linear.weight_gradient(queue, p.shape, p.x.data(), p.dy.data(), dw.data(), nullptr,
-                                       GradientMode::overwrite);
+  {
+    test::OnDevice d;
+    const float* x = d.in(p.x);
+    linear().forward(d.queue(), p.shape, x, d.in(p.w), nullptr, d.out(y));
+    linear().weight_gradient(d.queue(), p.shape, x, d.in(p.dy), d.out(dw), nullptr, GradientMode::overwrite);
+  }
   test::check_close(y, reference::linear_forward(p.shape, p.x, p.w, {}), 1e-6, "y");
   CHECK(dw == run_kernels(p).dw);
 }
 
-TEST_CASE("linear: the number of threads does not change a bit") {
+TEST_CASE("linear: the schedule does not change a bit") {
   for (const LinearShape& s : {LinearShape{64, 256, 250}, LinearShape{301, 130, 5}}) {
     const Problem p(s);
-    set_threads(1);
-    const auto alone = run_kernels(p);
-    for (int count : {2, 3, 5}) {
-      set_threads(count);
-      CHECK_MESSAGE(run_kernels(p) == alone, fmt::format("{} threads, M = {}", count, s.M));
-    }
+    test::check_same_bits_for_any_schedule([&] { return run_kernels(p); }, kernels::text(s));
   }
-  set_threads(0);
 }
 
 }  // namespace systole

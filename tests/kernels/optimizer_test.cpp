@@ -6,7 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/optimizer/cases.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/optimizer.h"
 #include "tests/support.h"
 
@@ -16,7 +17,6 @@ using namespace systole::test;
 
 namespace {
 
-Queue queue;
 using State = reference::OptimizerState<float>;
 
 State zero_state(const std::vector<float>& w) {
@@ -27,14 +27,34 @@ reference::OptimizerState<double> in_double(const State& state) {
   return {to_double(state.w), to_double(state.first), to_double(state.second)};
 }
 
+const OptimizerKernels& optimizer() {
+  return optimizer_kernels(device());
+}
+
+/// The sizes that are quick enough on the device.
+std::vector<OptimizerCase> cases() {
+  std::vector<OptimizerCase> result = optimizer_cases();
+  if (device() == Device::simt) std::erase_if(result, [](const OptimizerCase& c) { return c.count > 200'000; });
+  return result;
+}
+
 void adam(const AdamStep& step, const std::vector<float>& g, State& s) {
-  cpu::optimizer.adam(queue, int64_t(g.size()), step, g.data(), s.w.data(), s.first.data(), s.second.data());
+  OnDevice d;
+  optimizer().adam(d.queue(), int64_t(g.size()), step, d.in(g), d.out(s.w), d.out(s.first), d.out(s.second));
 }
 void sgd(const SgdStep& step, const std::vector<float>& g, State& s) {
-  cpu::optimizer.sgd(queue, int64_t(g.size()), step, g.data(), s.w.data(), s.first.data());
+  OnDevice d;
+  optimizer().sgd(d.queue(), int64_t(g.size()), step, d.in(g), d.out(s.w), d.out(s.first));
 }
 void lars(const std::vector<LarsSegment>& segments, const LarsStep& step, const std::vector<float>& g, State& s) {
-  cpu::optimizer.lars(queue, int(segments.size()), segments.data(), step, g.data(), s.w.data(), s.first.data());
+  OnDevice d;
+  optimizer().lars(d.queue(), int(segments.size()), segments.data(), step, d.in(g), d.out(s.w), d.out(s.first));
+}
+std::vector<double> sum_of_squares(const std::vector<float>& x) {
+  std::vector<double> sum(1, NAN);
+  OnDevice d;
+  optimizer().sum_of_squares(d.queue(), int64_t(x.size()), d.in(x), d.out(sum));
+  return sum;
 }
 
 /// One step of a case of optimizers.json.
@@ -72,7 +92,7 @@ TEST_CASE("optimizer: ten steps of Adam, AdamW and SGD are PyTorch's within two 
 }
 
 TEST_CASE("optimizer: Adam and AdamW with every option are as good as plain float") {
-  for (const OptimizerCase& c : optimizer_cases())
+  for (const OptimizerCase& c : cases())
     for (bool decoupled : {false, true}) {
       State kernel = zero_state(random_normal(c.count, 1)), plain = kernel;
       auto exact = in_double(kernel);
@@ -95,7 +115,7 @@ TEST_CASE("optimizer: Adam and AdamW with every option are as good as plain floa
 }
 
 TEST_CASE("optimizer: SGD with every option is as good as plain float") {
-  for (const OptimizerCase& c : optimizer_cases()) {
+  for (const OptimizerCase& c : cases()) {
     State kernel = zero_state(random_normal(c.count, 2)), plain = kernel;
     kernel.first.assign(c.count, NAN);  // the first step must not read it
     auto exact = in_double(plain);
@@ -111,7 +131,10 @@ TEST_CASE("optimizer: SGD with every option is as good as plain float") {
 
 TEST_CASE("optimizer: SGD without momentum needs no buffer") {
   std::vector<float> w{1, 2}, g{10, -10};
-  cpu::optimizer.sgd(queue, 2, {.learning_rate = 0.1}, g.data(), w.data(), nullptr);
+  {
+    OnDevice d;
+    optimizer().sgd(d.queue(), 2, {.learning_rate = 0.1}, d.in(g), d.out(w), nullptr);
+  }
   check_close(w, std::vector<float>{0, 3}, 1e-6, "w");
 }
 
@@ -146,17 +169,57 @@ TEST_CASE("optimizer: one step of LARS by hand") {
   check_close(state.w, std::vector<double>{3 - 0.5 / 11 * 10.6, 4 - 0.5 / 11 * 0.8}, 1e-6, "w");
 }
 
-TEST_CASE("optimizer: the sum of squares is exact to double") {
-  for (int64_t count : {0, 1, 7, 8, 9, 16383, 16384, 16385, 100'003}) {
-    const std::vector<float> x = random_normal(count, 4, 1e3f);
-    double sum = NAN, exact = 0;
-    cpu::optimizer.sum_of_squares(queue, count, x.data(), &sum);
-    for (float v : x) exact += double{v} * v;
-    CHECK(sum == doctest::Approx(exact).epsilon(1e-12));
+TEST_CASE("optimizer: LARS takes any number of tensors, empty ones too") {
+  // 150 tensors of 0 … 149 numbers: more than one batch of the kernels, and pieces that are not full.
+  std::vector<LarsSegment> segments;
+  for (int64_t s = 0, begin = 0; s < 150; begin += s++) segments.push_back({begin, begin + s, s % 3 == 0});
+  const int64_t count = segments.back().end;
+  State kernel = zero_state(random_normal(count, 7)), plain = kernel;
+  auto exact = in_double(kernel);
+  const std::vector<float> g = random_normal(count, 8);
+  for (bool first : {true, false}) {
+    const LarsStep step{.learning_rate = 2, .weight_decay = 0.01, .trust = 0.02, .first = first};
+    lars(segments, step, g, kernel);
+    reference::lars(segments, step, g, plain);
+    reference::lars(segments, step, to_double(g), exact);
+  }
+  check_as_good_as_plain(kernel.w, plain.w, exact.w, "w");
+  check_as_good_as_plain(kernel.first, plain.first, exact.first, "momentum");
+}
+
+TEST_CASE("optimizer: the moving average is as good as plain float, and has its fixed points") {
+  for (int64_t count : {1, 1001, 100'003}) {
+    const std::vector<float> source = random_normal(count, 40), start = random_normal(count, 41);
+    const auto average = [&](double decay, const std::vector<float>& from, int steps) {
+      std::vector<float> target = from;
+      for (int step = 0; step < steps; ++step) {
+        OnDevice d;
+        optimizer().ema(d.queue(), count, decay, d.in(source), d.out(target));
+      }
+      return target;
+    };
+    std::vector<float> plain = start;
+    std::vector<double> exact = to_double(start);
+    for (int step = 0; step < 3; ++step) {
+      reference::ema<float>(0.99f, source, plain);
+      reference::ema<double>(0.99, to_double(source), exact);
+    }
+    check_as_good_as_plain(average(0.99, start, 3), plain, exact, fmt::format("{} numbers", count));
+    CHECK(average(1, start, 1) == start);
+    CHECK(average(0, start, 1) == source);
   }
 }
 
-TEST_CASE("optimizer: every result has the same bits for any number of threads") {
+TEST_CASE("optimizer: the sum of squares is exact to double") {
+  for (int64_t count : {0, 1, 7, 8, 9, 16383, 16384, 16385, 100'003}) {
+    const std::vector<float> x = random_normal(count, 4, 1e3f);
+    double exact = 0;
+    for (float v : x) exact += double{v} * v;
+    CHECK(sum_of_squares(x)[0] == doctest::Approx(exact).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("optimizer: every result has the same bits under any schedule") {
   const int64_t count = 100'003;
   const std::vector<float> w = random_normal(count, 5), g = random_normal(count, 6);
   const auto weights_after = [&](const auto& step) {
@@ -169,15 +232,10 @@ TEST_CASE("optimizer: every result has the same bits for any number of threads")
   const auto with_lars = [&](State& s) {
     lars({{0, 90'000, false}, {90'000, count, false}}, {.learning_rate = 1}, g, s);
   };
-  check_same_bits_for_any_threads([&] { return weights_after(with_adam); }, "adam");
-  check_same_bits_for_any_threads([&] { return weights_after(with_sgd); }, "sgd");
-  check_same_bits_for_any_threads([&] { return weights_after(with_lars); }, "lars");
-  const auto squares = [&] {
-    std::vector<double> sum(1);
-    cpu::optimizer.sum_of_squares(queue, count, g.data(), sum.data());
-    return sum;
-  };
-  check_same_bits_for_any_threads(squares, "sum of squares");
+  check_same_bits_for_any_schedule([&] { return weights_after(with_adam); }, "adam");
+  check_same_bits_for_any_schedule([&] { return weights_after(with_sgd); }, "sgd");
+  check_same_bits_for_any_schedule([&] { return weights_after(with_lars); }, "lars");
+  check_same_bits_for_any_schedule([&] { return sum_of_squares(g); }, "sum of squares");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Pooling on the CPU: against the book, against finite differences, ties, NaN and padding.
+// Pooling: against the book, against finite differences, ties, NaN and padding.
 
 #include "kernels/pool/pool.h"
 
@@ -6,7 +6,8 @@
 
 #include "kernels/common/error.h"
 #include "kernels/pool/cases.h"
-#include "tests/kernels/same_bits.h"
+#include "tests/device.h"
+#include "tests/kernels/any_schedule.h"
 #include "tests/reference/pool.h"
 #include "tests/support.h"
 
@@ -17,7 +18,10 @@ using namespace systole::test;
 namespace {
 
 constexpr GradientMode kOverwrite = GradientMode::overwrite, kAccumulate = GradientMode::accumulate;
-Queue queue;
+
+const PoolKernels& pool() {
+  return pool_kernels(test::device());
+}
 
 size_t size(const MeanShape& s) {
   return size_t(s.N) * s.L * s.C;
@@ -30,6 +34,7 @@ std::vector<MeanShape> mean_shapes() {
   std::vector<MeanShape> result;
   for (int C : {1, 3, 5, 12, 64, 250})
     for (int L : {1, 2, 7, 13, 127, 129, 1000, 1001}) result.push_back({.N = 4, .L = L, .C = C});
+  for (int C : {257, 1001, 1028}) result.push_back({.N = 2, .L = 13, .C = C});  // wider than a block
   for (const MeanCase& c : mean_cases())
     if (size(c.shape) < 300000) result.push_back(c.shape);
   return result;
@@ -38,21 +43,28 @@ std::vector<MeanShape> mean_shapes() {
 /// A pending normalisation of two groups on random input.
 struct Pending {
   Pending(int C, bool relu_) : scale(random_normal(2 * C, 2)), shift(random_normal(2 * C, 3)), relu(relu_) {}
-  PendingAffine affine() const { return {scale.data(), shift.data(), 2, relu}; }
   std::vector<float> scale, shift;
   bool relu;
 };
 
-std::vector<float> mean_forward(const MeanShape& s, const std::vector<float>& x, const PendingAffine& pending) {
+std::vector<float> mean_forward(const MeanShape& s, const std::vector<float>& x, const Pending* pending = nullptr) {
   std::vector<float> y(size_t(s.N) * s.C, NAN);
-  cpu::pool.mean_forward(queue, s, x.data(), pending, y.data());
+  {
+    OnDevice d;
+    PendingAffine affine;
+    if (pending) affine = {d.in(pending->scale), d.in(pending->shift), 2, pending->relu};
+    pool().mean_forward(d.queue(), s, d.in(x), affine, d.out(y));
+  }
   return y;
 }
 
 reference::MaxPoolResult<float> max_forward(const MaxPoolShape& s, const std::vector<float>& x) {
   const size_t outputs = size_t(s.N) * s.L_out() * s.C;
   reference::MaxPoolResult<float> result{std::vector<float>(outputs, NAN), std::vector<int32_t>(outputs, -1)};
-  cpu::pool.max_forward(queue, s, x.data(), result.y.data(), result.index.data());
+  {
+    OnDevice d;
+    pool().max_forward(d.queue(), s, d.in(x), d.out(result.y), d.out(result.index));
+  }
   return result;
 }
 
@@ -65,13 +77,30 @@ std::vector<MaxPoolShape> max_shapes() {
           for (int padding : {0, window / 2})
             if (L + 2 * padding >= window)
               result.push_back({.N = 2, .L = L, .C = C, .window = window, .stride = stride, .padding = padding});
+  for (int C : {257, 1001, 1028})  // wider than a block
+    result.push_back({.N = 2, .L = 13, .C = C, .window = 3, .stride = 2, .padding = 1});
   for (const PoolCase& c : max_pool_cases())
     if (size(c.shape) < 300000) result.push_back(c.shape);
   return result;
 }
 
-std::string text(const MaxPoolShape& s) {
-  return fmt::format("L={} C={} window={} stride={} padding={}", s.L, s.C, s.window, s.stride, s.padding);
+/// `into`: what the gradient holds before.
+std::vector<float> mean_backward(const MeanShape& s, const std::vector<float>& dy, std::vector<float> into,
+                                 GradientMode mode) {
+  {
+    OnDevice d;
+    pool().mean_backward(d.queue(), s, d.in(dy), d.out(into), mode);
+  }
+  return into;
+}
+
+std::vector<float> max_backward(const MaxPoolShape& s, const std::vector<float>& dy, const std::vector<int32_t>& index,
+                                std::vector<float> into, GradientMode mode) {
+  {
+    OnDevice d;
+    pool().max_backward(d.queue(), s, d.in(dy), d.in(index), d.out(into), mode);
+  }
+  return into;
 }
 
 }  // namespace
@@ -80,13 +109,13 @@ TEST_CASE("pool: the mean is as good as a plain sum") {
   for (const MeanShape& s : mean_shapes()) {
     const std::vector<float> x = random_normal(size(s), 1);
     const std::vector<float> none;
-    check_as_good_as_plain(mean_forward(s, x, {}), reference::mean_over_time(s, x, none, none, 1, false),
+    check_as_good_as_plain(mean_forward(s, x), reference::mean_over_time(s, x, none, none, 1, false),
                            reference::mean_over_time<double>(s, to_double(x), {}, {}, 1, false),
                            fmt::format("L={} C={}", s.L, s.C));
     for (bool relu : {false, true}) {
       const Pending p(s.C, relu);
       check_as_good_as_plain(
-          mean_forward(s, x, p.affine()), reference::mean_over_time(s, x, p.scale, p.shift, 2, relu),
+          mean_forward(s, x, &p), reference::mean_over_time(s, x, p.scale, p.shift, 2, relu),
           reference::mean_over_time(s, to_double(x), to_double(p.scale), to_double(p.shift), 2, relu),
           fmt::format("pending L={} C={} relu={}", s.L, s.C, relu));
     }
@@ -97,18 +126,18 @@ TEST_CASE("pool: the mean of a long record does not drift") {
   const MeanShape s{.N = 1, .L = 200000, .C = 3};
   std::vector<float> x = random_normal(size(s), 1);
   for (float& value : x) value += 100;
-  check_close(mean_forward(s, x, {}), reference::mean_over_time<double>(s, to_double(x), {}, {}, 1, false), 2e-7,
-              "mean");
+  check_close(mean_forward(s, x), reference::mean_over_time<double>(s, to_double(x), {}, {}, 1, false), 2e-7, "mean");
 }
 
 TEST_CASE("pool: the mean's gradient is dy / L at every position, added or stored") {
   for (const MeanShape& s : mean_shapes()) {
     const std::vector<float> dy = random_normal(size_t(s.N) * s.C, 1);
-    std::vector<float> dz(size(s), NAN), expected(size(s));
-    for (size_t i = 0; i < dz.size(); ++i) expected[i] = dy[i / (s.L * s.C) * s.C + i % s.C] / static_cast<float>(s.L);
-    cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kOverwrite);
+    std::vector<float> expected(size(s));
+    for (size_t i = 0; i < expected.size(); ++i)
+      expected[i] = dy[i / (s.L * s.C) * s.C + i % s.C] / static_cast<float>(s.L);
+    std::vector<float> dz = mean_backward(s, dy, std::vector<float>(size(s), NAN), kOverwrite);
     CHECK(dz == expected);
-    cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kAccumulate);
+    dz = mean_backward(s, dy, dz, kAccumulate);
     for (float& value : dz) value /= 2;
     CHECK(dz == expected);
   }
@@ -125,7 +154,7 @@ TEST_CASE("pool: the mean's gradient behind a pending normalisation is the finit
     if (std::abs(z) < 1e-3f) x[i] += 0.01f / p.scale[gc];  // away from the corner
     return x[i] * p.scale[gc] + p.shift[gc] > 0 ? p.scale[gc] : 0.0f;
   };
-  cpu::pool.mean_backward(queue, s, dy.data(), dz.data(), kOverwrite);
+  dz = mean_backward(s, dy, dz, kOverwrite);
   for (size_t i = 0; i < dz.size(); ++i) dz[i] *= slope(i);
   const auto loss = [&](const std::vector<double>& v) {
     const auto y = reference::mean_over_time(s, v, to_double(p.scale), to_double(p.shift), 2, true);
@@ -146,10 +175,9 @@ TEST_CASE("pool: the maximum, its position and its gradient are the book's") {
     CHECK_MESSAGE(got.index == expected.index, text(s));
 
     const std::vector<float> dy = random_normal(got.y.size(), 2), before = random_normal(x.size(), 3);
-    std::vector<float> dx(x.size(), NAN), sum = before;
-    cpu::pool.max_backward(queue, s, dy.data(), got.index.data(), dx.data(), kOverwrite);
+    const std::vector<float> dx = max_backward(s, dy, got.index, std::vector<float>(x.size(), NAN), kOverwrite);
     CHECK_MESSAGE(dx == reference::max_pool_backward(s, dy, got.index), text(s));
-    cpu::pool.max_backward(queue, s, dy.data(), got.index.data(), sum.data(), kAccumulate);
+    std::vector<float> sum = max_backward(s, dy, got.index, before, kAccumulate);
     for (size_t i = 0; i < dx.size(); ++i) sum[i] -= before[i];
     CHECK_MESSAGE(max_error(sum, dx) < 5e-6, text(s));
   }
@@ -161,7 +189,7 @@ TEST_CASE("pool: the maximum's gradient is the finite difference") {
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 37 % x.size()) / 10;  // no two are equal
   const auto forward = max_forward(s, x);
   const std::vector<float> dy = random_normal(forward.y.size(), 2);
-  cpu::pool.max_backward(queue, s, dy.data(), forward.index.data(), dx.data(), kOverwrite);
+  dx = max_backward(s, dy, forward.index, dx, kOverwrite);
   const auto loss = [&](const std::vector<double>& v) {
     const auto y = reference::max_pool(s, v).y;
     double sum = 0;
@@ -203,16 +231,15 @@ TEST_CASE("pool: an impossible shape is refused with its numbers") {
   CHECK_FALSE(refused([](auto& s) { s.L = 0; }).empty());
 }
 
-TEST_CASE("pool: the same bits for any number of threads") {
+TEST_CASE("pool: the same bits for any schedule") {
   const MaxPoolShape s{.N = 7, .L = 129, .C = 12, .window = 3, .stride = 2, .padding = 1};
   const MeanShape m{.N = 7, .L = 129, .C = 12};
   const std::vector<float> x = random_normal(size(s), 1);
-  check_same_bits_for_any_threads(
+  check_same_bits_for_any_schedule(
       [&] {
         const auto forward = max_forward(s, x);
-        std::vector<float> dx = x;
-        cpu::pool.max_backward(queue, s, forward.y.data(), forward.index.data(), dx.data(), kAccumulate);
-        const std::vector<float> mean = mean_forward(m, x, {});
+        std::vector<float> dx = max_backward(s, forward.y, forward.index, x, kAccumulate);
+        const std::vector<float> mean = mean_forward(m, x);
         dx.insert(dx.end(), mean.begin(), mean.end());
         return dx;
       },

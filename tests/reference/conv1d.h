@@ -3,9 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/common/bf16.h"
 #include "kernels/conv1d/conv1d.h"
 
 namespace systole::test::reference {
@@ -24,6 +26,31 @@ std::vector<T> pending(const std::vector<T>& x, int N, int L, int C, const std::
         z[i] = x[i] * scale[at] + shift[at];
         if (relu) z[i] = std::max(z[i], T(0));
       }
+  return z;
+}
+
+/// What a queue's precision makes of factors before it multiplies them.
+inline std::vector<float> rounded(std::vector<float> values, Precision precision) {
+  for (float& value : values) {
+    if (precision == Precision::tf32) value = to_tf32(value);
+    if (precision == Precision::bf16) value = to_float(to_bf16(value));
+  }
+  return values;
+}
+
+/// pending() in float with one rounding, as the kernels compute it: they round the result once more to the precision of
+/// the products, and a value on the other side of the middle between two bf16 would be off by 2⁻⁸ of itself.
+inline std::vector<float> fused_pending(const std::vector<float>& x, int N, int L, int C,
+                                        const std::vector<float>& scale, const std::vector<float>& shift, int groups,
+                                        bool relu) {
+  if (scale.empty()) return x;
+  std::vector<float> z(x.size());
+  const size_t per_group = static_cast<size_t>(N / groups) * L * C;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t at = i / per_group * C + i % C;
+    z[i] = std::fma(x[i], scale[at], shift[at]);
+    if (relu) z[i] = std::max(z[i], 0.0f);
+  }
   return z;
 }
 

@@ -60,4 +60,9 @@ void lars(const std::vector<kernels::LarsSegment>& segments, const kernels::Lars
   }
 }
 
+template <class T>
+void ema(T decay, const std::vector<T>& source, std::vector<T>& target) {
+  for (size_t i = 0; i < target.size(); ++i) target[i] = decay * target[i] + (1 - decay) * source[i];
+}
+
 }  // namespace systole::test::reference

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/common/device.h"
 #include "tests/support.h"
 
 namespace fs = std::filesystem;
@@ -146,11 +147,69 @@ TEST_CASE("tools: help lists the commands and every option with its default") {
     CHECK_MESSAGE(pretrain.output.find(text) != std::string::npos, text);
 }
 
-TEST_CASE("tools: info names devices, encoders with their sizes, losses and recipes") {
+TEST_CASE("tools: info names devices, kernels, encoders with their sizes, losses and recipes") {
   const Outcome info = run("info");
   CHECK(info.code == 0);
+  CHECK(info.output.find("conv1d.forward                     cpu simt cuda\n") != std::string::npos);
   for (const char* text : {"cpu", "simt", "cuda", "538624 parameters", "539909", "simclr", "focal", "simple"})
     CHECK_MESSAGE(info.output.find(text) != std::string::npos, text);
+}
+
+TEST_CASE("tools: docs/kernels.md says what the kernel tables hold") {
+  const Outcome kernels = run("info --kernels");
+  CHECK(kernels.code == 0);
+  CHECK_MESSAGE(kernels.output == read_file(fs::path(SYSTOLE_SOURCE_DIR) / "docs/kernels.md"),
+                "run: systole info --kernels > docs/kernels.md");
+}
+
+TEST_CASE("tools: the same commands run on simt, with the losses of the cpu") {
+  const TemporaryFolder out;
+  REQUIRE(run(fmt::format("generate --out {} --patients 14 --seed 5", (out / "data").string())).code == 0);
+  const std::string root = "--data-root " + (out / "data").string();
+  const auto losses = [&](const std::string& name, const std::string& device) {
+    const Outcome outcome = run(
+        fmt::format("pretrain {} --out {} --epochs 1 --batch-size 4 --width 2 --projection-hidden 8 --projection-dim 4 "
+                    "--signal-length 64 --optimizer sgd --lr 0.05 --temperature 0.5 --log-every 1 {}",
+                    root, (out / (name + ".safetensors")).string(), device));
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
+    std::vector<double> values;
+    std::istringstream log(read_file(out / (name + ".metrics.jsonl")));
+    for (std::string line; std::getline(log, line);)
+      if (const auto entry = nlohmann::json::parse(line); entry.contains("loss")) values.push_back(entry["loss"]);
+    CHECK(outcome.output.rfind("device " + name.substr(0, 4), 0) == 0);  // the first line
+    return values;
+  };
+  const std::vector<double> cpu = losses("cpu", "--device cpu"), simt = losses("simt", "--device simt");
+  REQUIRE(cpu.size() >= 2);
+  REQUIRE(cpu.size() == simt.size());
+  for (size_t i = 0; i < cpu.size(); ++i) CHECK(simt[i] == doctest::Approx(cpu[i]).epsilon(1e-3));
+
+  const std::vector<double> bf16 = losses("simt-bf16", "--device simt --precision bf16");
+  CHECK(bf16 != simt);
+  for (size_t i = 0; i < cpu.size(); ++i) CHECK(bf16[i] == doctest::Approx(cpu[i]).epsilon(0.05));
+  const std::string file = read_file(out / "simt-bf16.safetensors");
+  for (const char* text : {R"(\"device\": \"simt\")", R"(\"precision\": \"bf16\")", R"(\"conv\": \"systole\")"})
+    CHECK_MESSAGE(file.find(text) != std::string::npos, text);
+
+  const std::string classifier = (out / "classifier.pt").string(), encoder = (out / "simt.safetensors").string();
+  for (const char* how : {"--freeze-encoder", ""}) {
+    const Outcome tuned =
+        run(fmt::format("finetune {} --ssl-checkpoint {} --epochs 1 --batch-size 8 --out {} {} "
+                        "--device simt",
+                        root, encoder, classifier, how));
+    REQUIRE_MESSAGE(tuned.code == 0, tuned.output);
+  }
+  std::vector<std::string> reports;
+  for (const char* device : {"cpu", "simt"}) {
+    const fs::path json = out / (std::string(device) + ".json");
+    const Outcome evaluated = run(fmt::format("evaluate {} --checkpoint {} --bootstrap 10 --json {} --device {}", root,
+                                              classifier, json.string(), device));
+    REQUIRE_MESSAGE(evaluated.code == 0, evaluated.output);
+    const auto report = nlohmann::json::parse(read_file(json));
+    CHECK(report["device"] == device);
+    reports.push_back(report["metrics"].dump());
+  }
+  CHECK(reports[0] == reports[1]);
 }
 
 TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was expected") {
@@ -170,6 +229,17 @@ TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was
   check_refused(fmt::format("pretrain {} {} --augment strong", root, file), 2, {"strong", "none, simple"}, out.path());
   check_refused(fmt::format("pretrain {} {} --device tpu", root, file), 2, {"tpu", "auto, cpu, simt or cuda"},
                 out.path());
+  for (const char* precision : {"tf32", "bf16"})
+    check_refused(fmt::format("pretrain {} {} --device cpu --precision {}", root, file, precision), 2,
+                  {"the precision", precision, "needs the device cuda or simt"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --precision f16", root, file), 2, {"f16", "f32, tf32 or bf16"}, out.path());
+  for (const char* device : {"cpu", "simt"})
+    check_refused(fmt::format("supervised {} {} --device {} --conv cudnn", root, file, device), 2,
+                  {"cudnn needs the device cuda", device}, out.path());
+  check_refused(fmt::format("pretrain {} {} --conv mine", root, file), 2, {"mine", "systole or cudnn"}, out.path());
+  if (!systole::is_available(systole::Device::cuda))
+    check_refused(fmt::format("pretrain {} {} --device cuda", root, file), 2, {"the device cuda cannot be used"},
+                  out.path());
   check_refused(fmt::format("pretrain {} {} --signal-length 5000", root, file), 2,
                 {"--signal-length", "1000 samples", "5000"}, out.path());
   check_refused(fmt::format("pretrain {} --out {}", root, (out / "x.bin").string()), 2, {"x.bin", ".pt"}, out.path());

@@ -1,0 +1,376 @@
+#include "benchmarks/kernel_cases.h"
+
+#include <cstring>
+#include <limits>
+
+#include "kernels/batch_norm/cases.h"
+#include "kernels/classification/cases.h"
+#include "kernels/common/philox.h"
+#include "kernels/contrastive/cases.h"
+#include "kernels/conv1d/cases.h"
+#include "kernels/conv1d/implementation.h"
+#include "kernels/elementwise/cases.h"
+#include "kernels/linear/cases.h"
+#include "kernels/optimizer/cases.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pool/cases.h"
+
+namespace systole::benchmarks {
+
+using namespace systole::kernels;
+
+// ---- buffers
+
+namespace {
+
+/// Random numbers are drawn once and repeated: a prime number of them, so that neighbouring rows differ.
+const std::vector<float>& pool_of_normals() {
+  static const std::vector<float> pool = [] {
+    const RandomStream stream(1, Purpose::test);
+    std::vector<float> values(262'139);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = stream.normal(static_cast<uint32_t>(i));
+    return values;
+  }();
+  return pool;
+}
+
+}  // namespace
+
+int Problem::given(std::vector<float> values) {
+  buffers.push_back(std::move(values));
+  return static_cast<int>(buffers.size()) - 1;
+}
+
+int Problem::normal(int64_t count, float scale) {
+  const std::vector<float>& pool = pool_of_normals();
+  std::vector<float> values(static_cast<size_t>(count));
+  size_t from = 7919 * (buffers.size() + 1);  // another place for every buffer
+  for (float& value : values) value = scale * pool[from++ % pool.size()];
+  return given(std::move(values));
+}
+
+int Problem::positive(int64_t count) {
+  const int buffer = normal(count);
+  for (float& value : buffers.back()) value = 1 + 0.5f * value / (1 + std::abs(value));
+  return buffer;
+}
+
+int Problem::result(int64_t count) {
+  return updated(given(std::vector<float>(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN())));
+}
+
+int Problem::updated(int buffer) {
+  results.push_back(buffer);
+  return buffer;
+}
+
+// ---- families
+
+namespace {
+
+using Cases = std::vector<KernelCase>;
+using Run = std::function<void(Queue&, const Memory&)>;
+constexpr GradientMode kOverwrite = GradientMode::overwrite;
+
+/// `prepare` adds the buffers and gives what computes with them.
+template <class Prepare>
+void add(Cases& cases, const char* kernel, const char* shape, double flop, double bytes, const Prepare& prepare) {
+  cases.push_back({kernel, shape, flop, bytes, [=](Device) {
+                     Problem p;
+                     Run run = prepare(p);
+                     p.add("systole", std::move(run));
+                     return p;
+                   }});
+}
+
+int32_t* integers(float* memory) {
+  return reinterpret_cast<int32_t*>(memory);
+}
+
+void add_batch_norm(Cases& cases) {
+  for (const BatchNormCase& c : batch_norm_cases()) {
+    const BatchNormShape s = c.shape;
+    const int64_t columns = int64_t{s.groups} * s.C;
+    add(cases, "batch_norm.statistics", c.name, 5.0 * s.size(), 4.0 * s.size(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.size()), mean = p.result(columns), var = p.result(columns);
+      return [=](Queue& q, const Memory& m) { batch_norm_kernels(q.device()).statistics(q, s, m[x], m[mean], m[var]); };
+    });
+    add(cases, "batch_norm.apply", c.name, 3.0 * s.size(), 8.0 * s.size(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.size()), scale = p.positive(columns), shift = p.normal(columns), y = p.result(s.size());
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device()).apply(q, s, m[x], m[scale], m[shift], true, m[y]);
+      };
+    });
+    add(cases, "batch_norm.backward", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.size()), dy = p.normal(s.size()), mean = p.normal(columns, 0.1f),
+                var = p.positive(columns), scale = p.positive(columns), shift = p.normal(columns),
+                dx = p.result(s.size()), dgamma = p.result(s.C), dbeta = p.result(s.C);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device())
+            .backward(q, s, m[x], m[dy], m[mean], m[var], 1e-5f, m[scale], m[shift], true, m[dx], kOverwrite, m[dgamma],
+                      m[dbeta], kOverwrite);
+      };
+    });
+  }
+}
+
+void add_classification(Cases& cases) {
+  for (const BceCase& c : bce_cases()) {
+    const BceShape s = c.shape;
+    const int64_t count = int64_t{s.N} * s.C;
+    add(cases, "classification.bce_forward", c.name, c.flop(), c.forward_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.given(std::vector<float>(size_t(count), 1)), loss = p.result(1);
+      return [=](Queue& q, const Memory& m) {
+        classification_kernels(q.device()).bce_forward(q, s, m[x], m[y], nullptr, nullptr, m[loss]);
+      };
+    });
+    add(cases, "classification.bce_backward", c.name, c.flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.given(std::vector<float>(size_t(count), 1)), upstream = p.given({1}),
+                dx = p.result(count);
+      return [=](Queue& q, const Memory& m) {
+        classification_kernels(q.device())
+            .bce_backward(q, s, m[x], m[y], nullptr, nullptr, m[upstream], m[dx], kOverwrite);
+      };
+    });
+  }
+}
+
+std::vector<float> unit_rows(int64_t M, int D) {
+  Problem p;
+  p.normal(M * D);
+  std::vector<float> z(p.buffers[0].size()), norm(static_cast<size_t>(M));
+  Queue queue(Device::cpu);
+  cpu::contrastive.l2_normalize(queue, {M, D}, p.buffers[0].data(), z.data(), norm.data());
+  return z;
+}
+
+void add_contrastive(Cases& cases) {
+  for (const NormalizeCase& c : normalize_cases()) {
+    const NormalizeShape s = c.shape;
+    add(cases, "contrastive.l2_normalize", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.M * s.D), z = p.result(s.M * s.D), norm = p.result(s.M);
+      return
+          [=](Queue& q, const Memory& m) { contrastive_kernels(q.device()).l2_normalize(q, s, m[x], m[z], m[norm]); };
+    });
+  }
+  for (const NtXentCase& c : nt_xent_cases()) {
+    const NtXentShape s = c.shape;
+    add(cases, "contrastive.nt_xent_forward", c.name, c.forward_flop(), c.forward_bytes(), [=](Problem& p) -> Run {
+      const int z = p.given(unit_rows(s.M, s.D)), loss = p.result(1), log_sum = p.result(s.M);
+      return [=](Queue& q, const Memory& m) {
+        contrastive_kernels(q.device()).nt_xent_forward(q, s, m[z], m[loss], m[log_sum]);
+      };
+    });
+    add(cases, "contrastive.nt_xent_backward", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+      const int z = p.given(unit_rows(s.M, s.D)), upstream = p.given({1}), dz = p.result(int64_t{s.M} * s.D);
+      float loss = 0;
+      std::vector<float> sums(static_cast<size_t>(s.M));
+      Queue queue(Device::cpu);
+      cpu::contrastive.nt_xent_forward(queue, s, p.buffers[size_t(z)].data(), &loss, sums.data());
+      const int log_sum = p.given(std::move(sums));
+      return [=](Queue& q, const Memory& m) {
+        contrastive_kernels(q.device()).nt_xent_backward(q, s, m[z], m[log_sum], m[upstream], m[dz], kOverwrite);
+      };
+    });
+  }
+}
+
+using Conv1dRun = std::function<void(const Conv1dKernels&, Queue&, const Memory&)>;
+
+/// Our kernels, and cuDNN's where the device and the build have them.
+template <class Prepare>
+void add_convolution(Cases& cases, const char* kernel, const Conv1dCase& c, const Prepare& prepare) {
+  cases.push_back({kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
+                     Problem p;
+                     const Conv1dRun run = prepare(p);
+                     p.add("systole",
+                           [=](Queue& q, const Memory& m) { run(SYSTOLE_TABLE_OF(q.device(), conv1d), q, m); });
+#if defined(SYSTOLE_CUDNN)
+                     if (device == Device::cuda)
+                       p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m); });
+#endif
+                     (void)device;
+                     return p;
+                   }});
+}
+
+void add_conv1d(Cases& cases) {
+  for (const Conv1dCase& c : conv1d_cases()) {
+    const Conv1dShape s = c.shape;
+    const float weight = 1 / std::sqrt(static_cast<float>(s.K * s.C_in));
+    add_convolution(cases, "conv1d.forward", c, [=](Problem& p) -> Conv1dRun {
+      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight), bias = p.normal(s.C_out),
+                y = p.result(s.output_size());
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+        k.forward(q, s, m[x], {}, m[w], m[bias], m[y], {});
+      };
+    });
+    add_convolution(cases, "conv1d.forward, normalising, with moments", c, [=](Problem& p) -> Conv1dRun {
+      const int64_t moments = int64_t{s.N} * s.C_out;
+      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight), scale = p.positive(s.C_in),
+                shift = p.normal(s.C_in), y = p.result(s.output_size()), mean = p.result(moments),
+                m2 = p.result(moments);
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+        k.forward(q, s, m[x], {.scale = m[scale], .shift = m[shift], .relu = true}, m[w], nullptr, m[y],
+                  {m[mean], m[m2]});
+      };
+    });
+    add_convolution(cases, "conv1d.input_gradient", c, [=](Problem& p) -> Conv1dRun {
+      const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), dz = p.result(s.input_size());
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+        k.input_gradient(q, s, m[dy], m[w], m[dz], kOverwrite);
+      };
+    });
+    add_convolution(cases, "conv1d.weight_gradient", c, [=](Problem& p) -> Conv1dRun {
+      const int x = p.normal(s.input_size()), dy = p.normal(s.output_size()), dw = p.result(s.weight_size()),
+                dbias = p.result(s.C_out);
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+        k.weight_gradient(q, s, m[x], {}, m[dy], m[dw], m[dbias], kOverwrite);
+      };
+    });
+  }
+}
+
+void add_elementwise(Cases& cases) {
+  for (const ElementwiseCase& c : elementwise_cases()) {
+    const int64_t count = c.count();
+    add(cases, "elementwise.relu", c.name, c.flop(), c.map_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).relu(q, count, m[x], m[y]); };
+    });
+    add(cases, "elementwise.add", c.name, c.flop(), c.join_bytes(), [=](Problem& p) -> Run {
+      const int a = p.normal(count), b = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).add(q, count, m[a], m[b], m[y]); };
+    });
+    const DropoutShape dropout{.N = c.N, .elements = c.elements, .p = 0.5f, .seed = 1, .step = 1, .layer = 0};
+    add(cases, "elementwise.dropout", c.name, c.flop(), c.map_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) {
+        elementwise_kernels(q.device()).dropout(q, dropout, m[x], m[y], kOverwrite);
+      };
+    });
+  }
+  for (const ConcatenateCase& c : concatenate_cases()) {
+    const ConcatenateShape s = c.shape;
+    add(cases, "elementwise.concatenate", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int a = p.normal(s.rows * s.C_a), b = p.normal(s.rows * s.C_b), y = p.result(s.rows * (s.C_a + s.C_b));
+      return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).concatenate(q, s, m[a], m[b], m[y]); };
+    });
+  }
+}
+
+using LinearRun = std::function<void(const LinearKernels&, Queue&, const Memory&)>;
+
+/// What the table has, which is cuBLAS on cuda, and there our plain kernels beside it.
+template <class Prepare>
+void add_product(Cases& cases, const char* kernel, const LinearCase& c, const Prepare& prepare) {
+  cases.push_back({kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
+                     Problem p;
+                     const LinearRun run = prepare(p);
+                     p.add(device == Device::cuda ? "cublas" : "systole",
+                           [=](Queue& q, const Memory& m) { run(linear_kernels(q.device()), q, m); });
+#if defined(SYSTOLE_CUDA)
+                     if (device == Device::cuda)
+                       p.add("systole", [=](Queue& q, const Memory& m) { run(cuda::linear, q, m); });
+#endif
+                     return p;
+                   }});
+}
+
+void add_linear(Cases& cases) {
+  for (const LinearCase& c : linear_cases()) {
+    const LinearShape s = c.shape;
+    const int64_t M = s.M, weights = int64_t{s.D_in} * s.D_out;
+    const float weight = 1 / std::sqrt(static_cast<float>(s.D_in));
+    add_product(cases, "linear.forward", c, [=](Problem& p) -> LinearRun {
+      const int x = p.normal(M * s.D_in), w = p.normal(weights, weight), bias = p.normal(s.D_out),
+                y = p.result(M * s.D_out);
+      return [=](const LinearKernels& k, Queue& q, const Memory& m) { k.forward(q, s, m[x], m[w], m[bias], m[y]); };
+    });
+    add_product(cases, "linear.input_gradient", c, [=](Problem& p) -> LinearRun {
+      const int dy = p.normal(M * s.D_out), w = p.normal(weights, weight), dx = p.result(M * s.D_in);
+      return [=](const LinearKernels& k, Queue& q, const Memory& m) {
+        k.input_gradient(q, s, m[dy], m[w], m[dx], kOverwrite);
+      };
+    });
+    add_product(cases, "linear.weight_gradient", c, [=](Problem& p) -> LinearRun {
+      const int x = p.normal(M * s.D_in), dy = p.normal(M * s.D_out), dw = p.result(weights), dbias = p.result(s.D_out);
+      return [=](const LinearKernels& k, Queue& q, const Memory& m) {
+        k.weight_gradient(q, s, m[x], m[dy], m[dw], m[dbias], kOverwrite);
+      };
+    });
+  }
+}
+
+void add_optimizer(Cases& cases) {
+  for (const OptimizerCase& c : optimizer_cases()) {
+    const int64_t count = c.count;
+    add(cases, "optimizer.adam", c.name, c.adam_flop(), c.adam_bytes(), [=](Problem& p) -> Run {
+      const int gradient = p.normal(count), w = p.updated(p.normal(count)), first = p.updated(p.normal(count)),
+                second = p.updated(p.positive(count));
+      return [=](Queue& q, const Memory& m) {
+        optimizer_kernels(q.device())
+            .adam(q, count, {.step = 3, .learning_rate = 1e-3}, m[gradient], m[w], m[first], m[second]);
+      };
+    });
+    add(cases, "optimizer.sgd", c.name, c.sgd_flop(), c.sgd_bytes(), [=](Problem& p) -> Run {
+      const int gradient = p.normal(count), w = p.updated(p.normal(count)), momentum = p.updated(p.normal(count));
+      return [=](Queue& q, const Memory& m) {
+        optimizer_kernels(q.device())
+            .sgd(q, count, {.learning_rate = 1e-3, .momentum = 0.9}, m[gradient], m[w], m[momentum]);
+      };
+    });
+  }
+}
+
+void add_pool(Cases& cases) {
+  for (const MeanCase& c : mean_cases()) {
+    const MeanShape s = c.shape;
+    const int64_t inputs = int64_t{s.N} * s.L * s.C, outputs = int64_t{s.N} * s.C;
+    add(cases, "pool.mean_forward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(inputs), y = p.result(outputs);
+      return [=](Queue& q, const Memory& m) { pool_kernels(q.device()).mean_forward(q, s, m[x], {}, m[y]); };
+    });
+    add(cases, "pool.mean_backward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int dy = p.normal(outputs), dx = p.result(inputs);
+      return [=](Queue& q, const Memory& m) { pool_kernels(q.device()).mean_backward(q, s, m[dy], m[dx], kOverwrite); };
+    });
+  }
+  for (const PoolCase& c : max_pool_cases()) {
+    const MaxPoolShape s = c.shape;
+    const int64_t inputs = int64_t{s.N} * s.L * s.C, outputs = int64_t{s.N} * s.L_out() * s.C;
+    add(cases, "pool.max_forward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(inputs), y = p.result(outputs), index = p.given(std::vector<float>(size_t(outputs)));
+      return [=](Queue& q, const Memory& m) {
+        pool_kernels(q.device()).max_forward(q, s, m[x], m[y], integers(m[index]));
+      };
+    });
+    add(cases, "pool.max_backward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(inputs), dy = p.normal(outputs), dx = p.result(inputs);
+      std::vector<float> y(static_cast<size_t>(outputs)), positions(y.size());
+      Queue queue(Device::cpu);
+      cpu::pool.max_forward(queue, s, p.buffers[size_t(x)].data(), y.data(), integers(positions.data()));
+      const int index = p.given(std::move(positions));
+      return [=](Queue& q, const Memory& m) {
+        pool_kernels(q.device()).max_backward(q, s, m[dy], integers(m[index]), m[dx], kOverwrite);
+      };
+    });
+  }
+}
+
+}  // namespace
+
+std::vector<KernelCase> kernel_cases() {
+  Cases cases;
+  add_batch_norm(cases);
+  add_classification(cases);
+  add_contrastive(cases);
+  add_conv1d(cases);
+  add_elementwise(cases);
+  add_linear(cases);
+  add_optimizer(cases);
+  add_pool(cases);
+  return cases;
+}
+
+}  // namespace systole::benchmarks

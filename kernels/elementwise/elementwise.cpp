@@ -1,0 +1,15 @@
+#include "kernels/elementwise/elementwise.h"
+
+#include <fmt/format.h>
+
+namespace systole::kernels {
+
+std::string text(const ConcatenateShape& s) {
+  return fmt::format("rows={} C_a={} C_b={}", s.rows, s.C_a, s.C_b);
+}
+
+std::string text(const DropoutShape& s) {
+  return fmt::format("N={} elements={} p={}", s.N, s.elements, s.p);
+}
+
+}  // namespace systole::kernels
