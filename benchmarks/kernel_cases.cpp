@@ -87,6 +87,15 @@ int32_t* integers(float* memory) {
   return reinterpret_cast<int32_t*>(memory);
 }
 
+/// A raw output with the BatchNorm and ReLU behind it.
+struct Normalized {
+  int y, mean, scale, shift;
+
+  Normalized(Problem& p, int64_t size, int64_t columns)
+      : y(p.normal(size)), mean(p.normal(columns, 0.1f)), scale(p.positive(columns)), shift(p.normal(columns)) {}
+  NormalizedOutput in(const Memory& m, int groups) const { return {m[y], m[mean], m[scale], m[shift], groups, true}; }
+};
+
 void add_batch_norm(Cases& cases) {
   for (const BatchNormCase& c : batch_norm_cases()) {
     const BatchNormShape s = c.shape;
@@ -109,6 +118,23 @@ void add_batch_norm(Cases& cases) {
         batch_norm_kernels(q.device())
             .backward(q, s, m[x], m[dy], m[mean], m[var], 1e-5f, m[scale], m[shift], true, m[dx], kOverwrite, m[dgamma],
                       m[dbeta], kOverwrite);
+      };
+    });
+    const int64_t records = int64_t{s.N} * s.C;
+    add(cases, "batch_norm.backward_sums", c.name, c.sums_flop(), c.sums_bytes(), [=](Problem& p) -> Run {
+      const int dz = p.normal(s.size()), g = p.result(records), gd = p.result(records);
+      const Normalized output(p, s.size(), columns);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device()).backward_sums(q, s, m[dz], {output.in(m, s.groups), m[g], m[gd]});
+      };
+    });
+    add(cases, "batch_norm.backward_finish", c.name, c.finish_flop(), c.finish_bytes(), [=](Problem& p) -> Run {
+      const int g = p.normal(records), gd = p.normal(records), var = p.positive(columns), scale = p.positive(columns),
+                offset = p.result(columns), slope = p.result(columns), dgamma = p.result(s.C), dbeta = p.result(s.C);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device())
+            .backward_finish(q, s, m[g], m[gd], m[var], 1e-5f, m[scale], true, m[offset], m[slope], m[dgamma], m[dbeta],
+                             kOverwrite);
       };
     });
   }
@@ -218,14 +244,24 @@ void add_conv1d(Cases& cases) {
     add_convolution(cases, "conv1d.input_gradient", c, [=](Problem& p) -> Conv1dRun {
       const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), dz = p.result(s.input_size());
       return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.input_gradient(q, s, m[dy], m[w], m[dz], kOverwrite);
+        k.input_gradient(q, s, m[dy], {}, m[w], m[dz], kOverwrite, {});
+      };
+    });
+    add_convolution(cases, "conv1d.input_gradient fused", c, [=](Problem& p) -> Conv1dRun {
+      const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), offset = p.normal(s.C_out, 0.1f),
+                slope = p.normal(s.C_out, 0.1f), dz = p.result(s.input_size()), g = p.result(int64_t{s.N} * s.C_in),
+                gd = p.result(int64_t{s.N} * s.C_in);
+      const Normalized output(p, s.output_size(), s.C_out), input(p, s.input_size(), s.C_in);
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+        k.input_gradient(q, s, m[dy], {output.in(m, 1), m[offset], m[slope]}, m[w], m[dz], kOverwrite,
+                         {input.in(m, 1), m[g], m[gd]});
       };
     });
     add_convolution(cases, "conv1d.weight_gradient", c, [=](Problem& p) -> Conv1dRun {
       const int x = p.normal(s.input_size()), dy = p.normal(s.output_size()), dw = p.result(s.weight_size()),
                 dbias = p.result(s.C_out);
       return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.weight_gradient(q, s, m[x], {}, m[dy], m[dw], m[dbias], kOverwrite);
+        k.weight_gradient(q, s, m[x], {}, m[dy], {}, m[dw], m[dbias], kOverwrite);
       };
     });
   }

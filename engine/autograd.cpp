@@ -43,9 +43,18 @@ std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) 
 GradientTarget InputGradients::target(size_t i) {
   Node* const input = node_.inputs.at(i).get();
   if (!input) return {};
+  input->gradient_sums = {};
   if (input->gradient) return {input->gradient.data(), GradientMode::accumulate};
   input->gradient = Tensor::empty(input->shape, input->device);
   return {input->gradient.data(), GradientMode::overwrite};
+}
+
+void InputGradients::leave_sums(size_t i, const Tensor& sums) {
+  node_.inputs.at(i)->gradient_sums = sums;
+}
+
+const Tensor& InputGradients::sums() const {
+  return node_.gradient_sums;
 }
 
 Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
@@ -96,6 +105,7 @@ void backward(const Tensor& loss) {
     node->backward = nullptr;
     node->inputs.clear();
     node->gradient = {};
+    node->gradient_sums = {};
   }
 }
 

@@ -33,6 +33,11 @@ class InputGradients {
   explicit InputGradients(const Node& node) : node_(node) {}
   /// The target of input i. Who asks for it must write it, every element, in the target's mode.
   GradientTarget target(size_t i);
+  /// Leaves with input i's gradient, which the caller has just overwritten, what its node will need and the caller
+  /// could add up on the way (kernels/common/pending.h: sums [2, N, C]). It is dropped when the gradient changes again.
+  void leave_sums(size_t i, const Tensor& sums);
+  /// What was left with the gradient that the closure is called with; empty: nothing.
+  const Tensor& sums() const;
 
  private:
   const Node& node_;
@@ -48,6 +53,7 @@ struct Node {
   Shape shape;
   Device device = Device::cpu;
   Tensor gradient;
+  Tensor gradient_sums;  // of `gradient`, where whoever wrote it left them
 };
 
 /// Gives `output` a node when recording is on and gradients can flow to one of the inputs; returns it.

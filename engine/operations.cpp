@@ -61,13 +61,33 @@ Conv1dShape conv_shape(const Tensor& x, const Tensor& w, const Conv1dOptions& o)
   return shape;
 }
 
-/// The convolution's two gradients: of the weight (and bias) and of the input.
+NormalizedOutput output_of(const Activation& x) {
+  return {x.raw.data(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
+}
+
+/// Sums [2, N, C] of a gradient dz of the activation's shape, as the kernels write them.
+RecordGradientSums sums_in(const Tensor& sums, const Activation& x) {
+  return {output_of(x), sums.data(), sums.data() + sums.count() / 2};
+}
+
+/// The convolution's two gradients: of the weight (and bias) and of the input x. Where a BatchNorm waits in front of x,
+/// its sums are left with the gradient. `pending`: dy is that of a normalisation's output.
 void conv_backward(Device device, const Conv1dShape& shape, const Activation& x, const Tensor& w, const Tensor& dy,
-                   GradientTarget dx, GradientTarget dw, GradientTarget dbias) {
+                   const PendingGradient& pending, InputGradients& gradients, GradientTarget dbias) {
   Queue queue(device);
   const Conv1dKernels& conv = conv1d_kernels(device);
-  if (dw) conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), dw.data, dbias.data, dw.mode);
-  if (dx) conv.input_gradient(queue, shape, dy.data(), w.data(), dx.data, dx.mode);
+  const GradientTarget dx = gradients.target(0), dw = gradients.target(1);
+  if (dw)
+    conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), pending, dw.data, dbias.data, dw.mode);
+  if (!dx) return;
+  RecordGradientSums wanted;
+  Tensor sums;
+  if (x.mean && dx.mode == GradientMode::overwrite) {
+    sums = Tensor::empty({2, shape.N, shape.C_in}, device);
+    wanted = sums_in(sums, x);
+  }
+  conv.input_gradient(queue, shape, dy.data(), pending, w.data(), dx.data, dx.mode, wanted);
+  if (sums) gradients.leave_sums(0, sums);
 }
 
 /// Statistics and folded affine of one application of a BatchNorm.
@@ -116,27 +136,56 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
   return n;
 }
 
+/// Where the gradients of gamma and beta go; to a tensor of its own when one of them is not wanted.
+struct ParameterTargets {
+  GradientTarget dgamma, dbeta;
+  Tensor unwanted;
+
+  ParameterTargets(int C, Device device, GradientTarget gamma, GradientTarget beta) : dgamma(gamma), dbeta(beta) {
+    if (dgamma && dbeta) return;
+    unwanted = Tensor::empty({2, C}, device);
+    dgamma = {unwanted.data(), GradientMode::overwrite};
+    dbeta = {unwanted.data() + C, GradientMode::overwrite};
+  }
+};
+
 /// dx of the normalisation (and ReLU) of x; gradients of gamma and beta go to their targets.
 void norm_backward(const Tensor& x, const Normalized& n, float eps, bool relu, const Tensor& dy, GradientTarget dx,
                    GradientTarget dgamma, GradientTarget dbeta) {
   const Device device = x.device();
   Queue queue(device);
   const BatchNormKernels& bn = batch_norm_kernels(device);
-  Tensor unwanted_dx, unwanted_parameters;
+  Tensor unwanted_dx;
   if (!dx) {
     unwanted_dx = Tensor::empty(x.shape(), device);
     dx = {unwanted_dx.data(), GradientMode::overwrite};
   }
-  if (!dgamma || !dbeta) {
-    unwanted_parameters = Tensor::empty({2, n.shape.C}, device);
-    dgamma = {unwanted_parameters.data(), GradientMode::overwrite};
-    dbeta = {unwanted_parameters.data() + n.shape.C, GradientMode::overwrite};
-  }
+  const ParameterTargets parameters(n.shape.C, device, dgamma, dbeta);
   const auto& kernel = [&](const auto& entry) {
     entry(queue, n.shape, x.data(), dy.data(), n.mean.data(), n.var.data(), eps, n.scale.data(), n.shift.data(), relu,
-          dx.data, dx.mode, dgamma.data, dbeta.data, dgamma.mode);
+          dx.data, dx.mode, parameters.dgamma.data, parameters.dbeta.data, parameters.dgamma.mode);
   };
   n.training ? kernel(bn.backward) : kernel(bn.backward_evaluation);
+}
+
+/// For conv_bn_relu, whose normalisation is undone by the convolutions that read dz: offset and slope [2, G, C] of
+/// PendingGradient. The gradients of gamma and beta (inputs 2 and 3) go to their targets.
+Tensor pending_gradient(const Activation& output, const Normalized& n, float eps, const Tensor& dz,
+                        InputGradients& gradients) {
+  const Device device = dz.device();
+  Queue queue(device);
+  const BatchNormKernels& bn = batch_norm_kernels(device);
+  Tensor sums = gradients.sums();
+  if (!sums) {
+    sums = Tensor::empty({2, n.shape.N, n.shape.C}, device);
+    bn.backward_sums(queue, n.shape, dz.data(), sums_in(sums, output));
+  }
+  const ParameterTargets parameters(n.shape.C, device, gradients.target(2), gradients.target(3));
+  Tensor correction = Tensor::empty({2, n.shape.groups, n.shape.C}, device);
+  bn.backward_finish(queue, n.shape, sums.data(), sums.data() + sums.count() / 2, n.var.data(), eps, n.scale.data(),
+                     n.training, correction.data(), correction.data() + correction.count() / 2, parameters.dgamma.data,
+                     parameters.dbeta.data, parameters.dgamma.mode);
+  return correction;
 }
 
 }  // namespace
@@ -149,7 +198,7 @@ Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv1d
   Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
   conv1d_kernels(device).forward(queue, shape, x.data(), {}, w.data(), data_or_null(bias), y.data(), {});
   return record("conv1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
-    conv_backward(dy.device(), shape, {.raw = x}, w, dy, gradients.target(0), gradients.target(1), gradients.target(2));
+    conv_backward(dy.device(), shape, {.raw = x}, w, dy, {}, gradients, gradients.target(2));
   });
 }
 
@@ -169,15 +218,15 @@ Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& n
   conv1d_kernels(device).forward(queue, shape, x.raw.data(), pending_of(x), w.data(), nullptr, y.data(), moments);
   const Normalized n = normalize(y, record_mean, record_m2, norm, mode);
 
-  const Tensor raw = y;
-  y = record("conv_bn_relu", y, {&x.raw, &w, &norm.gamma, &norm.beta},
-             [shape, x, w, raw, n, eps = norm.eps](const Tensor& dz, InputGradients& gradients) {
-               // dz is this node's own and read for the last time: the gradient of the raw output takes its place.
-               norm_backward(raw, n, eps, true, dz, {dz.data(), GradientMode::overwrite}, gradients.target(2),
-                             gradients.target(3));
-               conv_backward(dz.device(), shape, x, w, dz, gradients.target(0), gradients.target(1), {});
-             });
-  return {y, n.scale, n.shift, n.shape.groups, true};
+  const Activation output{y, n.scale, n.shift, n.shape.groups, true, n.mean};
+  y = record(
+      "conv_bn_relu", y, {&x.raw, &w, &norm.gamma, &norm.beta},
+      [shape, x, w, output, n, eps = norm.eps](const Tensor& dz, InputGradients& gradients) {
+        const Tensor correction = pending_gradient(output, n, eps, dz, gradients);
+        const PendingGradient pending{output_of(output), correction.data(), correction.data() + correction.count() / 2};
+        conv_backward(dz.device(), shape, x, w, dz, pending, gradients, {});
+      });
+  return {y, n.scale, n.shift, n.shape.groups, true, n.mean};
 }
 
 Tensor batch_norm(const Tensor& x, const BatchNorm& norm, Mode mode) {

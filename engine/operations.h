@@ -35,6 +35,7 @@ struct Activation {
   Tensor scale{}, shift{};  // [groups, C]; empty: the value is raw itself
   int groups = 1;
   bool relu = false;
+  Tensor mean{};  // [groups, C], of the BatchNorm
 };
 
 /// x [N, L, C_in], w [K, C_in, C_out], bias [C_out] or empty → [N, L_out, C_out].

@@ -66,7 +66,9 @@ struct WindowTensors {
   const float* bias;  // [out_channels] or null
   float* out;         // [N, out_rows, out_channels]
   GradientMode mode;
-  RecordMoments moments;
+  RecordMoments moments;             // forward
+  PendingGradient pending_gradient;  // input gradient: of `in`
+  RecordGradientSums sums;           // input gradient: of `out`
 };
 
 template <Precision P, int kRows, int kColumns>
@@ -80,13 +82,20 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
 
   const size_t packed_bytes = sizeof(Value) * kChunk * kColumns * static_cast<size_t>(p.panels) *
                               static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);
-  const bool many_tiles = t.moments.mean && p.row_tiles > 1;
+  // What tiles find out of their record: its moments, or the sums of its gradient.
+  const int tiles = p.classes * p.row_tiles;
+  const bool many_tiles = (t.moments.mean || t.sums.g) && tiles > 1;
   const int64_t outputs = int64_t{p.N} * p.out_channels;
-  const auto moment_count = many_tiles ? static_cast<size_t>(outputs * p.row_tiles) : 0;
-  auto* const memory = scratch<std::byte>(queue, packed_bytes + 2 * moment_count * sizeof(float));
+  const auto tile_values = many_tiles ? static_cast<size_t>(outputs * tiles) : 0;
+  auto* const memory = scratch<std::byte>(queue, packed_bytes + 2 * tile_values * sizeof(float));
   auto* const packed = reinterpret_cast<Value*>(memory);
-  float* const tile_mean = many_tiles ? reinterpret_cast<float*>(memory + packed_bytes) : t.moments.mean;
-  float* const tile_m2 = many_tiles ? tile_mean + moment_count : t.moments.m2;
+  RecordMoments tile_moments = t.moments;
+  RecordGradientSums tile_sums = t.sums;
+  if (many_tiles) {
+    auto* const first = reinterpret_cast<float*>(memory + packed_bytes);
+    if (t.moments.mean) tile_moments = {first, first + tile_values};
+    if (t.sums.g) tile_sums.g = first, tile_sums.gd = first + tile_values;
+  }
 
   launch(queue, {.grid = {p.K, p.chunks, p.panels}, .block = {kPackThreads}}, pack_weights<P, kColumns>, p, t.w,
          packed);
@@ -94,12 +103,16 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          {.grid = {int64_t{p.N} * p.classes * p.row_tiles * p.panels},
           .block = {Kernel::kThreads},
           .shared_bytes = sizeof(typename Kernel::Shared)},
-         window_product<P, kRows, kColumns>, p, t.in, t.pending, packed, t.bias, t.out,
-         t.mode == GradientMode::accumulate, tile_mean, tile_m2, rows_are_aligned(t.in, p.in_channels));
-  if (many_tiles)
+         window_product<P, kRows, kColumns>, p, t.in, t.pending, t.pending_gradient, packed, t.bias, t.out,
+         t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums,
+         rows_are_aligned(t.in, p.in_channels), rows_are_aligned(t.pending_gradient.output.y, p.in_channels));
+  if (many_tiles && t.sums.g)
+    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kTileSumThreads)}, .block = {kTileSumThreads}}, add_tiles,
+           tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
+  else if (many_tiles)
     launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
-           combine_moments<kRows>, tile_mean, tile_m2, t.moments.mean, t.moments.m2, outputs, p.row_tiles, p.out_rows,
-           p.out_channels);
+           combine_moments<kRows>, tile_moments.mean, tile_moments.m2, t.moments.mean, t.moments.m2, outputs,
+           p.row_tiles, p.out_rows, p.out_channels);
 }
 
 /// Chooses the tiles: 128 outputs, unless 64 leave fewer rows empty or there would be too few blocks; 128 channels
@@ -123,11 +136,12 @@ void compute_window_product(Queue& queue, const WindowProduct& p, const WindowTe
 void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
              const float* bias, float* y, const RecordMoments& moments) {
   compute_window_product(queue, window_product_of(s, false),
-                         {x, pending, w, bias, y, GradientMode::overwrite, moments});
+                         {x, pending, w, bias, y, GradientMode::overwrite, moments, {}, {}});
 }
 
-void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const float* w, float* dz, GradientMode mode) {
-  compute_window_product(queue, window_product_of(s, true), {dy, {}, w, nullptr, dz, mode, {}});
+void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
+                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
+  compute_window_product(queue, window_product_of(s, true), {dy, {}, w, nullptr, dz, mode, {}, pending, sums});
 }
 
 // ---- weight gradient
@@ -138,7 +152,8 @@ constexpr int64_t kUnitsPerSplit = 4;                   // at least, so that a b
 
 template <Precision P, int kRows, int kColumns>
 void launch_weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending,
-                            const float* dy, float* dw, float* dbias, GradientMode mode) {
+                            const float* dy, const PendingGradient& pending_dy, float* dw, float* dbias,
+                            GradientMode mode) {
   using Kernel = GradientKernel<P, kRows, kColumns>;
   WeightGradient p{};
   p.shape = s;
@@ -158,19 +173,19 @@ void launch_weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, 
   float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
   launch(queue,
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
-         weight_gradient_splits<P, kRows, kColumns>, p, x, pending, dy, pieces, rows_are_aligned(x, s.C_in),
-         rows_are_aligned(dy, s.C_out));
+         weight_gradient_splits<P, kRows, kColumns>, p, x, pending, dy, pending_dy, pieces, rows_are_aligned(x, s.C_in),
+         rows_are_aligned(dy, s.C_out), rows_are_aligned(pending_dy.output.y, s.C_out));
   launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
          sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
 }
 
 void weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
-                     float* dw, float* dbias, GradientMode mode) {
+                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   in_precision_of(queue, [&]<Precision P>() {
     const auto launch_it = s.K * s.C_in <= 64 ? launch_weight_gradient<P, 64, 64>
                            : s.C_out % 128    ? launch_weight_gradient<P, 128, 64>
                                               : launch_weight_gradient<P, 128, 128>;
-    launch_it(queue, s, x, pending, dy, dw, dbias, mode);
+    launch_it(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
   });
 }
 

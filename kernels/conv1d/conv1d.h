@@ -45,15 +45,18 @@ struct Conv1dKernels {
 
   /// dz[n, i, c] = Σ over (l, k) with l·stride + k·dilation − padding = i of Σ_o dy[n, l, o] · w[k, c, o]: the gradient
   /// of the value z that the convolution multiplied (after a pending normalisation). dy [N, L_out, C_out], dz [N, L,
-  /// C_in].
-  Entry<"conv1d.input_gradient",
-        void(const Conv1dShape&, const float* dy, const float* w, float* dz, GradientMode mode)>
+  /// C_in]. With `pending`, dy holds the gradient behind the normalisation of y, and becomes that of y while it is
+  /// loaded. `sums` are those of the finished dz, of the output that the input x is.
+  Entry<"conv1d.input_gradient", void(const Conv1dShape&, const float* dy, const PendingGradient& pending,
+                                      const float* w, float* dz, GradientMode mode, const RecordGradientSums& sums)>
       input_gradient;
 
   /// dw[k, c, o] = Σ_n Σ_l z[n, l·stride + k·dilation − padding, c] · dy[n, l, o];  dbias[o] = Σ_n Σ_l dy[n, l, o].
-  /// dw [K, C_in, C_out]; dbias [C_out] or null. Summed in an order that depends on the shape alone.
-  Entry<"conv1d.weight_gradient", void(const Conv1dShape&, const float* x, const PendingAffine& pending,
-                                       const float* dy, float* dw, float* dbias, GradientMode mode)>
+  /// dw [K, C_in, C_out]; dbias [C_out] or null. Summed in an order that depends on the shape alone. `pending_dy` as in
+  /// input_gradient.
+  Entry<"conv1d.weight_gradient",
+        void(const Conv1dShape&, const float* x, const PendingAffine& pending, const float* dy,
+             const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode)>
       weight_gradient;
 };
 

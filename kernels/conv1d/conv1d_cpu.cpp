@@ -12,6 +12,7 @@
 
 #include "kernels/common/column_sums.h"
 #include "kernels/common/gemm_tile.h"
+#include "kernels/common/norm_gradient.h"
 #include "kernels/common/parallel.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/record_layout.h"
@@ -20,9 +21,10 @@ namespace systole::kernels::cpu {
 namespace {
 
 // Slots of thread_scratch.
-constexpr int kShared = 0;  // of the calling thread, read by all: packed weights, partial sums
-constexpr int kRecord = 1;  // of each thread: the record it works on
-constexpr int kPanel = 2;   // of each thread: a panel of dy
+constexpr int kShared = 0;    // of the calling thread, read by all: packed weights, partial sums
+constexpr int kRecord = 1;    // of each thread: the record it works on
+constexpr int kPanel = 2;     // of each thread: a panel of dy
+constexpr int kGradient = 3;  // of each thread: a record of dy
 
 // The weight gradient's records are cut into N / 8 pieces, at most 16: their number, and so the order of the sums, must
 // not depend on the threads, and each piece takes as much memory as the weights.
@@ -105,6 +107,19 @@ void record_moments(const float* y, int64_t L, int C, const Range& columns, cons
   sum_squared_deviations(y, L, C, count, mean, moments.m2 + n * C + columns.begin);
 }
 
+/// Record n of dy [N, L_out, C_out]: its own memory, or in the thread's scratch what a pending gradient makes of it.
+const float* record_of_dy(const Conv1dShape& s, const float* dy, const PendingGradient& pending, int64_t n) {
+  const int64_t size = int64_t{s.L_out()} * s.C_out;
+  if (!pending.offset) return dy + n * size;
+  const NormalizedOutput& o = pending.output;
+  const int64_t group = n / (s.N / o.groups);
+  float* record = thread_scratch(kGradient, static_cast<size_t>(size));
+  const auto transform = o.relu ? output_gradient<true, false> : output_gradient<false, false>;
+  transform(size, s.C_out, o.y + n * size, dy + n * size, channels_of(o, group, s.C_out),
+            pending.offset + group * s.C_out, pending.slope + group * s.C_out, record);
+  return record;
+}
+
 void forward(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
              const float* bias, float* y, const RecordMoments& moments) {
   const WindowProduct product{s.C_in, s.C_out, forward_layout(s)};
@@ -123,18 +138,19 @@ void forward(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& 
   });
 }
 
-void input_gradient(Queue&, const Conv1dShape& s, const float* dy, const float* w, float* dz, GradientMode mode) {
+void input_gradient(Queue&, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
+                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
   const WindowProduct product{s.C_out, s.C_in, input_gradient_layout(s)};
   const float* packed = pack_weights(product, w, 1, s.C_out);
   const int panels = panel_count(s.C_in);
-  const int groups = column_groups(s.N, panels);
-  const int64_t L_out = s.L_out();
+  const int groups = sums.g ? 1 : column_groups(s.N, panels);  // the sums read whole rows
   parallel_for(int64_t{s.N} * groups, [&](int64_t unit) {
     const int64_t n = unit / groups;
     float* rows = thread_scratch(kRecord, static_cast<size_t>(product.layout.rows() * s.C_out));
-    lay_out(product.layout, dy + n * L_out * s.C_out, L_out, s.C_out, {}, s.C_out, rows);
+    lay_out(product.layout, record_of_dy(s, dy, pending, n), s.L_out(), s.C_out, {}, s.C_out, rows);
     multiply_record(product, rows, packed, piece_of(panels, groups, unit % groups), nullptr, mode,
                     dz + n * s.L * s.C_in);
+    if (sums.g) record_gradient_sums(sums, n, s.N, s.L, s.C_in, dz);
   });
 }
 
@@ -226,7 +242,7 @@ void combine(const float* pieces, int64_t count, int64_t stride, int64_t size, G
 }
 
 void weight_gradient(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
-                     float* dw, float* dbias, GradientMode mode) {
+                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   const WeightGradient task(s);
   const int panels = panel_count(s.C_out);
   const int64_t L_out = s.L_out();
@@ -242,7 +258,7 @@ void weight_gradient(Queue&, const Conv1dShape& s, const float* x, const Pending
     float* bias_sum = sum + s.weight_size();
     float* rows = thread_scratch(kRecord, static_cast<size_t>(task.layout.rows() * task.pitch));
     for (int64_t n = records.begin; n < records.end; ++n) {
-      const float* record_dy = dy + n * L_out * s.C_out;
+      const float* record_dy = record_of_dy(s, dy, pending_dy, n);
       lay_out(task.layout, x + n * s.L * s.C_in, s.L, s.C_in, affine_of(pending, s.C_in, n, s.N), task.pitch, rows);
       add_record(task, rows, record_dy, range, n == records.begin, sum);
       if (dbias) add_bias_gradient(record_dy, L_out, s.C_out, columns, n == records.begin, bias_sum);

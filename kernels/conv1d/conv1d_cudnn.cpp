@@ -1,6 +1,6 @@
 // Convolution on the cuda device by cuDNN. A record is an image of height 1: tensors NHWC [N, 1, L, C], which is how
 // ours lie in memory; filters KRSC [C_out, 1, K, C_in], the transpose of our [K·C_in, C_out]. What cuDNN does not do is
-// done by library_parts.cu and bias.cu in passes of their own.
+// done by library_parts.cu, bias.cu and batch_norm.cu in passes of their own.
 //
 // Algorithms: the first of cuDNN's list, which it orders by its estimate of their time, that is deterministic by its
 // own account. Precision is a math type: f32 allows fused multiply-adds alone, tf32 the tensor cores. There is none
@@ -16,6 +16,7 @@
 #include <string>
 #include <tuple>
 
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/common/memory.h"
 #include "kernels/conv1d/implementation.h"
 #include "kernels/conv1d/library_parts.h"
@@ -164,15 +165,18 @@ CudnnConvolution& convolution_of(const Queue& queue, const Conv1dShape& s) {
 
 /// The working memory of a call, cut up; an empty part costs nothing.
 struct Parts {
-  float *workspace, *weights, *z, *sums;
+  float *workspace, *weights, *z, *dy, *sums;
 
-  Parts(Queue& queue, size_t workspace_bytes, const Conv1dShape& s, bool pending, size_t sum_count = 0) {
+  Parts(Queue& queue, size_t workspace_bytes, const Conv1dShape& s, const PendingAffine& pending,
+        const PendingGradient& pending_dy, size_t sum_count = 0) {
     const size_t sizes[] = {rounded(workspace_bytes / sizeof(float) + 1), rounded(s.weight_size()),
-                            pending ? rounded(s.input_size()) : 0, sum_count};
-    workspace = scratch<float>(queue, sizes[0] + sizes[1] + sizes[2] + sizes[3]);
+                            pending.scale ? rounded(s.input_size()) : 0,
+                            pending_dy.offset ? rounded(s.output_size()) : 0, sum_count};
+    workspace = scratch<float>(queue, sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
     weights = workspace + sizes[0];
     z = weights + sizes[1];
-    sums = z + sizes[2];
+    dy = z + sizes[2];
+    sums = dy + sizes[3];
   }
 
  private:
@@ -190,29 +194,42 @@ const float* multiplied(Queue& queue, const Conv1dShape& s, const float* x, cons
   return memory;
 }
 
+/// The gradient of y: dy, or what a pending gradient makes of it in `memory`.
+const float* output_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending,
+                             float* memory) {
+  if (!pending.offset) return dy;
+  library_parts.apply_gradient(queue, s.N, s.L_out(), s.C_out, dy, pending, memory);
+  return memory;
+}
+
 void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
              const float* bias_values, float* y, const RecordMoments& moments) {
   CudnnConvolution& convolution = convolution_of(queue, s);
-  const Parts parts(queue, convolution.forward().workspace_bytes, s, pending.scale != nullptr);
+  const Parts parts(queue, convolution.forward().workspace_bytes, s, pending, {});
   library_parts.transpose(queue, s.K * s.C_in, s.C_out, w, parts.weights, GradientMode::overwrite);
   convolution.run_forward(multiplied(queue, s, x, pending, parts.z), parts.weights, parts.workspace, y);
   if (bias_values) bias.add(queue, int64_t{s.N} * s.L_out(), s.C_out, bias_values, y);
   if (moments.mean) library_parts.record_moments(queue, s.N, s.L_out(), s.C_out, y, moments);
 }
 
-void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const float* w, float* dz, GradientMode mode) {
+void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
+                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
   CudnnConvolution& convolution = convolution_of(queue, s);
-  const Parts parts(queue, convolution.input_gradient().workspace_bytes, s, false);
+  const Parts parts(queue, convolution.input_gradient().workspace_bytes, s, {}, pending);
   library_parts.transpose(queue, s.K * s.C_in, s.C_out, w, parts.weights, GradientMode::overwrite);
-  convolution.run_input_gradient(dy, parts.weights, parts.workspace, dz, mode);
+  convolution.run_input_gradient(output_gradient(queue, s, dy, pending, parts.dy), parts.weights, parts.workspace, dz,
+                                 mode);
+  // Its working memory may be ours again, which by then, in the order of the queue, nobody needs.
+  if (sums.g) batch_norm.backward_sums(queue, {sums.output.groups, s.N, s.L, s.C_in}, dz, sums);
 }
 
 void weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
-                     float* dw, float* dbias, GradientMode mode) {
+                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   CudnnConvolution& convolution = convolution_of(queue, s);
   const int64_t rows = int64_t{s.N} * s.L_out();
-  const Parts parts(queue, convolution.weight_gradient().workspace_bytes, s, pending.scale != nullptr,
+  const Parts parts(queue, convolution.weight_gradient().workspace_bytes, s, pending, pending_dy,
                     dbias ? column_sums_scratch(rows, s.C_out) : 0);
+  dy = output_gradient(queue, s, dy, pending_dy, parts.dy);
   convolution.run_weight_gradient(multiplied(queue, s, x, pending, parts.z), dy, parts.workspace, parts.weights);
   library_parts.transpose(queue, s.C_out, s.K * s.C_in, parts.weights, dw, mode);
   if (dbias) bias.column_sums(queue, rows, s.C_out, dy, parts.sums, dbias, mode);

@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "kernels/common/intrinsics.h"
+#include "kernels/common/pending.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
@@ -37,6 +38,43 @@ __device__ __forceinline__ void copy_quad(float* to, const float* from, int vali
 #pragma unroll
   for (int i = 0; i < 4; ++i) cp_async<4>(to + i, from + i, i < valid);
 }
+
+/// Four neighbouring floats of which `valid` exist; zeros take the place of the rest.
+__device__ __forceinline__ float4 load_quad(const float* from, int valid, bool aligned) {
+  if (aligned) return valid > 0 ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
+  return make_float4(valid > 0 ? from[0] : 0, valid > 1 ? from[1] : 0, valid > 2 ? from[2] : 0,
+                     valid > 3 ? from[3] : 0);
+}
+
+/// What turns dz into dy (PendingGradient) for the channels that a block reads, in shared memory: registers are the
+/// sums'. Channels that do not exist have zeros, and so has their dy.
+template <int kChannels>
+struct NormShared {
+  alignas(16) float scale[kChannels], shift[kChannels], mean[kChannels], offset[kChannels], slope[kChannels];
+
+  /// Fills in the channels from `first` on, of C, of the group of a record of N. For the first kChannels threads of a
+  /// block; a barrier must follow.
+  __device__ __forceinline__ void fill(const PendingGradient& pending, int record, int N, int first, int C) {
+    const int c = thread_number();
+    if (c >= kChannels) return;
+    const NormalizedOutput& o = pending.output;
+    const int64_t at = int64_t{record / (N / o.groups)} * C + first + c;
+    const bool exists = first + c < C;
+    scale[c] = exists ? o.scale[at] : 0;
+    shift[c] = exists ? o.shift[at] : 0;
+    mean[c] = exists ? o.mean[at] : 0;
+    offset[c] = exists ? pending.offset[at] : 0;
+    slope[c] = exists ? pending.slope[at] : 0;
+  }
+  __device__ __forceinline__ float dy(float dz, float y, int c, bool relu) const {
+    const float g = relu && fmaf(y, scale[c], shift[c]) <= 0 ? 0.0f : dz;
+    return scale[c] * g - offset[c] - slope[c] * (y - mean[c]);
+  }
+  __device__ __forceinline__ float4 dy(float4 dz, float4 y, int c, bool relu) const {
+    return make_float4(dy(dz.x, y.x, c, relu), dy(dz.y, y.y, c + 1, relu), dy(dz.z, y.z, c + 2, relu),
+                       dy(dz.w, y.w, c + 3, relu));
+  }
+};
 
 // ---- formats
 

@@ -60,6 +60,7 @@ struct GradientKernel {
 
   struct Shared {
     Column columns[kRows];
+    NormShared<kColumns> norm;  // of the block's columns of dy, where its gradient is pending
     union {
       struct {
         float raw_z[kDepth][kRows];
@@ -143,11 +144,20 @@ struct GradientKernel {
     }
   }
 
-  /// The same thread's part of raw_dy as operand, and added to the bias gradient.
-  static __device__ __forceinline__ void transform_dy(Shared& shared, int buffer, float4& bias) {
-    const int quad = thread_number() % kDyQuads * 4;
+  /// The same thread's part of raw_dy as operand, taken back through the normalisation where that is pending, and added
+  /// to the bias gradient.
+  static __device__ __forceinline__ void transform_dy(const WeightGradient& p, int first_column, const Unit& unit,
+                                                      const PendingGradient& pending, bool aligned, Shared& shared,
+                                                      int buffer, float4& bias) {
+    const int quad = thread_number() % kDyQuads * 4, o = first_column + quad;
     for (int d = thread_number() / kDyQuads; d < kDepth; d += kDyStep) {
-      const float4 value = *reinterpret_cast<const float4*>(&shared.in.raw_dy[d][quad]);
+      float4 value = *reinterpret_cast<const float4*>(&shared.in.raw_dy[d][quad]);
+      const int l = unit.first + d;
+      if (pending.offset && l < p.L_out) {
+        const int64_t at = (int64_t{unit.record} * p.L_out + l) * p.shape.C_out + o;
+        value = shared.norm.dy(value, load_quad(pending.output.y + at, p.shape.C_out - o, aligned), quad,
+                               pending.output.relu);
+      }
       bias.x += value.x, bias.y += value.y, bias.z += value.z, bias.w += value.w;
       F::store(&shared.in.dy[buffer][d][quad], value);
     }
@@ -162,11 +172,13 @@ constexpr int gradient_blocks(Precision precision, int columns) {
 template <Precision P, int kRows, int kColumns>
 __global__ void __launch_bounds__(2 * kColumns, gradient_blocks(P, kColumns))
     weight_gradient_splits(WeightGradient p,
-                           const float* __restrict__ x,        // [N, L, C_in]
-                           PendingAffine pending,              // of x
-                           const float* __restrict__ dy,       // [N, L_out, C_out]
-                           float* __restrict__ pieces,         // [splits, K·C_in·C_out + C_out]
-                           bool x_aligned, bool dy_aligned) {  // may be read 16 bytes at a time
+                           const float* __restrict__ x,      // [N, L, C_in]
+                           PendingAffine pending,            // of x
+                           const float* __restrict__ dy,     // [N, L_out, C_out]
+                           PendingGradient pending_dy,       // of dy
+                           float* __restrict__ pieces,       // [splits, K·C_in·C_out + C_out]
+                           bool x_aligned, bool dy_aligned,  // may be read 16 bytes at a time
+                           bool output_aligned) {            // and so may the output that dy belongs to
   using Kernel = GradientKernel<P, kRows, kColumns>;
   using F = Format<P>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
@@ -193,11 +205,18 @@ __global__ void __launch_bounds__(2 * kColumns, gradient_blocks(P, kColumns))
   typename Kernel::Unit unit{static_cast<int>(begin / p.units_per_record),
                              static_cast<int>(begin % p.units_per_record) * Kernel::kDepth};
   start(unit);
-  int buffer = 0;
+  const int records_per_group = p.shape.N / pending_dy.output.groups;
+  int buffer = 0, group = -1;
   for (int left = static_cast<int>(end - begin); left > 0; --left, buffer ^= 1) {
     cp_async_wait<0>();
     Kernel::transform_z(p, unit, pending, shared, buffer);
-    Kernel::transform_dy(shared, buffer, bias);
+    if (pending_dy.offset && group != unit.record / records_per_group) {  // in all threads alike
+      group = unit.record / records_per_group;
+      __syncthreads();
+      shared.norm.fill(pending_dy, unit.record, p.shape.N, first_column, p.shape.C_out);
+      __syncthreads();
+    }
+    Kernel::transform_dy(p, first_column, unit, pending_dy, output_aligned, shared, buffer, bias);
     const int positions = p.L_out - unit.first;
     __syncthreads();
     if (left > 1) {

@@ -136,6 +136,7 @@ struct WindowKernel {
       float raw[kSlots][F::kChunk];
       Value slab[kSlots][F::kRowPitch];
       Value weights[kWeightBuffers][F::kChunk][kPitch];
+      NormShared<F::kChunk> norm;  // of the slab's channels, where a gradient is pending
     } in;
     struct {
       float tile[kRows][kPitch];
@@ -149,7 +150,9 @@ struct WindowKernel {
   Shared& shared;
 
   /// Starts the copy of a slab as it is in memory. Rows outside of the record are zero.
-  __device__ __forceinline__ void start_slab(const Slab& slab, const float* in, bool aligned) const {
+  __device__ __forceinline__ void start_slab(const Slab& slab, const float* in, const PendingGradient& pending,
+                                             bool aligned) const {
+    if (pending.offset) shared.in.norm.fill(pending, block.record, p.N, slab.chunk * F::kChunk, p.in_channels);
     const int c = slab.chunk * F::kChunk + thread_number() % kQuads * 4;
     const float* record = in + int64_t{block.record} * p.in_rows * p.in_channels;
     for_each_row(slab, [&](int slot, int row, bool exists) {
@@ -159,13 +162,21 @@ struct WindowKernel {
     });
   }
 
-  /// The copied slab as operand: normalised where that is pending, rounded. Padding is zero after the normalisation.
-  __device__ __forceinline__ void transform_slab(const Slab& slab, const PendingAffine& pending) const {
+  /// The copied slab as operand: normalised where that is pending, or taken back through a normalisation; rounded.
+  /// Padding is zero after either.
+  __device__ __forceinline__ void transform_slab(const Slab& slab, const PendingAffine& pending,
+                                                 const PendingGradient& pending_gradient, bool aligned) const {
     const int quad = thread_number() % kQuads * 4;
     const QuadAffine affine = affine_of(pending, slab.chunk * F::kChunk + quad);
-    for_each_row(slab, [&](int slot, int, bool exists) {
+    const int c = slab.chunk * F::kChunk + quad;
+    const NormalizedOutput& output = pending_gradient.output;
+    for_each_row(slab, [&](int slot, int row, bool exists) {
       float4 z = *reinterpret_cast<const float4*>(&shared.in.raw[slot][quad]);
       if (pending.scale && exists) z = affine(z, pending.relu);
+      if (pending_gradient.offset && exists) {
+        const int64_t at = (int64_t{block.record} * p.in_rows + row) * p.in_channels + c;
+        z = shared.in.norm.dy(z, load_quad(output.y + at, p.in_channels - c, aligned), quad, output.relu);
+      }
       F::store(&shared.in.slab[slot][quad], z);
     });
   }
@@ -244,6 +255,58 @@ __device__ __forceinline__ void write_outputs(const WindowProduct& p, const Wind
   }
 }
 
+/// The same of an input gradient whose sums are wanted: those of the tile, for the records to be added up from.
+template <int kColumns, class Shared>
+__device__ __forceinline__ void write_gradient(const WindowProduct& p, const WindowBlock& block, Shared& shared,
+                                               float* out, bool accumulate, const NormalizedOutput& output,
+                                               int tile,                         // of the record
+                                               float* tile_g, float* tile_gd) {  // [N, classes · row_tiles, C]
+  const int column = thread_number() % kColumns, part = thread_number() / kColumns;
+  const int q = block.panel * kColumns + column, outputs = q < p.out_channels ? block.outputs : 0;
+  const int64_t first = int64_t{block.record} * p.out_rows + block.position_class;
+  const int64_t channel = int64_t{block.record / (p.N / output.groups)} * p.out_channels + q;
+  float scale = 0, shift = 0, mean = 0, sum_g = 0, sum_gd = 0;
+  if (outputs > 0) scale = output.scale[channel], shift = output.shift[channel], mean = output.mean[channel];
+  for (int j = part; j < outputs; j += 2) {
+    const int64_t at = (first + int64_t{block.first_output + j} * p.classes) * p.out_channels + q;
+    const float value = shared.tile[j][column], dz = accumulate ? out[at] + value : value, y = output.y[at];
+    out[at] = dz;
+    const float g = output.relu && fmaf(y, scale, shift) <= 0 ? 0.0f : dz;
+    sum_g += g;
+    sum_gd += g * (y - mean);
+  }
+  shared.partial[part][column] = sum_g;
+  __syncthreads();
+  sum_g = shared.partial[0][column] + shared.partial[1][column];
+  __syncthreads();
+  shared.partial[part][column] = sum_gd;
+  __syncthreads();
+  if (part > 0 || q >= p.out_channels) return;
+  const int64_t at = (int64_t{block.record} * p.classes * p.row_tiles + tile) * p.out_channels + q;
+  tile_g[at] = sum_g;
+  tile_gd[at] = shared.partial[0][column] + shared.partial[1][column];
+}
+
+/// Sums of records from those of their tiles, in the order of the tiles; one thread per record and channel.
+constexpr int kTileSumThreads = 128;
+
+__global__ void __launch_bounds__(kTileSumThreads) add_tiles(const float* __restrict__ tile_g,   // [N, tiles, C]
+                                                             const float* __restrict__ tile_gd,  // [N, tiles, C]
+                                                             float* __restrict__ g,              // [N, C]
+                                                             float* __restrict__ gd,             // [N, C]
+                                                             int64_t count, int tiles, int C) {
+  const int64_t at = int64_t{blockIdx.x} * kTileSumThreads + thread_number();
+  if (at >= count) return;
+  float sum_g = 0, sum_gd = 0;
+  for (int t = 0; t < tiles; ++t) {
+    const int64_t from = (at / C * tiles + t) * C + at % C;
+    sum_g += tile_g[from];
+    sum_gd += tile_gd[from];
+  }
+  g[at] = sum_g;
+  gd[at] = sum_gd;
+}
+
 /// Blocks that a multiprocessor shall hold: each has 64 sums in a thread (32 where it has 64 rows).
 constexpr int window_blocks(Precision precision, int columns) {
   return (precision == Precision::f32 ? 3 : 4) * 64 / columns;
@@ -254,13 +317,16 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
     window_product(WindowProduct p,
                    const float* __restrict__ in,                          // [N, in_rows, in_channels]
                    PendingAffine pending,                                 // of `in`
+                   PendingGradient pending_gradient,                      // of `in`
                    const typename Format<P>::Value* __restrict__ packed,  // [panels, chunks, K, kChunk, kColumns]
                    const float* __restrict__ bias,                        // [out_channels] or null
                    float* __restrict__ out,                               // [N, out_rows, out_channels]
                    bool accumulate,
                    float* __restrict__ tile_mean,  // [N, row_tiles, out_channels], or null
                    float* __restrict__ tile_m2,    // [N, row_tiles, out_channels]
-                   bool aligned) {                 // `in` may be read 16 bytes at a time
+                   RecordGradientSums tile_sums,   // [N, classes · row_tiles, out_channels] each, or null
+                   bool aligned,                   // `in` may be read 16 bytes at a time
+                   bool output_aligned) {          // and so may the output whose gradient it is
   using Kernel = WindowKernel<P, kRows, kColumns>;
   using F = Format<P>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
@@ -283,7 +349,7 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
 
   // Step by step, a tap each. Every step closes one group of copies, two steps ahead of their use.
   Slab slab = Slab::first(p, block);
-  if (steps > 0) kernel.start_slab(slab, in, aligned);
+  if (steps > 0) kernel.start_slab(slab, in, pending_gradient, aligned);
   start_weights(0);
   cp_async_commit();
   start_weights(1);
@@ -296,7 +362,7 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
     if (tap == 0) {
       cp_async_wait<0>();
       __syncthreads();  // everyone's copies are there, and the last slab is no longer read
-      kernel.transform_slab(slab, pending);
+      kernel.transform_slab(slab, pending, pending_gradient, output_aligned);
     } else {
       cp_async_wait<1>();
     }
@@ -304,7 +370,7 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
     start_weights(step + 2);
     if (tap == 0) {
       const Slab next = slab.next(p, block);
-      if (next.chunk < p.chunks) kernel.start_slab(next, in, aligned);
+      if (next.chunk < p.chunks) kernel.start_slab(next, in, pending_gradient, aligned);
     }
     cp_async_commit();
 
@@ -316,7 +382,14 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
   __syncthreads();  // the slab's memory becomes the tile's
   tile.store(shared.out.tile[0]);
   __syncthreads();
-  write_outputs<kRows, kColumns>(p, block, shared.out, bias, out, accumulate, tile_mean, tile_m2);
+  if (tile_sums.g) {
+    // The tile's number is that of its block, also where it has no outputs.
+    const int tile_number = static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles);
+    write_gradient<kColumns>(p, block, shared.out, out, accumulate, tile_sums.output, tile_number, tile_sums.g,
+                             tile_sums.gd);
+  } else {
+    write_outputs<kRows, kColumns>(p, block, shared.out, bias, out, accumulate, tile_mean, tile_m2);
+  }
 }
 
 /// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole chunks

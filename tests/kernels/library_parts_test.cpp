@@ -7,6 +7,7 @@
 #include "kernels/linear/bias.h"
 #include "kernels/linear/cases.h"
 #include "tests/device.h"
+#include "tests/reference/conv1d.h"
 #include "tests/support.h"
 
 namespace systole {
@@ -120,6 +121,32 @@ TEST_CASE("library parts: pending normalisation and moments per record are the c
   }
 }
 
+TEST_CASE("library parts: a pending gradient becomes that of the output") {
+  if (on_cpu()) return;
+  for (const auto& [N, L, C] : {std::tuple{4, 1, 3}, {2, 129, 12}, {4, 1001, 1}, {2, 37, 64}})
+    for (int groups : {1, 2})
+      for (bool relu : {false, true}) {
+        const size_t size = size_t(N) * size_t(L) * size_t(C), columns = size_t(groups) * size_t(C);
+        const auto values = [](size_t count, uint32_t which) { return test::random_normal(count, which); };
+        const test::reference::Normalized<float> o{
+            size_t(N),         size_t(L),          size_t(C),          size_t(groups),     relu,
+            values(size, 1),   values(columns, 2), values(columns, 3), values(columns, 4), values(columns, 5),
+            values(columns, 6)};
+        Floats dz = values(size, 7), dy(size);
+        for (size_t i = 0; i < size; ++i)  // rounding decides which side of the corner it is on
+          if (std::abs(o.y[i] * o.scale[o.channel(i)] + o.shift[o.channel(i)]) < 1e-3f) dz[i] = 0;
+        {
+          test::OnDevice d;
+          library_parts().apply_gradient(
+              d.queue(), N, L, C, d.in(dz),
+              {{d.in(o.y), d.in(o.mean), d.in(o.scale), d.in(o.shift), groups, relu}, d.in(o.offset), d.in(o.slope)},
+              d.out(dy));
+        }
+        const auto exact = o.as<double>().dy({dz.begin(), dz.end()});
+        test::check_as_good_as_plain(dy, o.dy(dz), exact, fmt::format("[{}, {}, {}], {} groups", N, L, C, groups));
+      }
+}
+
 #if defined(SYSTOLE_CUDA)
 
 namespace {
@@ -176,16 +203,23 @@ TEST_CASE("cuda: cuDNN's convolutions agree with the cpu") {
                  bias = test::random_normal(C_out, 3),
                  dy = test::random_normal(static_cast<size_t>(s.output_size()), 4),
                  scale = test::random_normal(static_cast<size_t>(s.C_in), 5),
-                 shift = test::random_normal(static_cast<size_t>(s.C_in), 6);
+                 shift = test::random_normal(static_cast<size_t>(s.C_in), 6), offset = test::random_normal(C_out, 7),
+                 slope = test::random_normal(C_out, 8), mean = test::random_normal(static_cast<size_t>(s.C_in), 9);
+    const auto sums = static_cast<size_t>(s.N) * static_cast<size_t>(s.C_in);
     check_agrees_with_cpu(
         kernels::cuda::conv1d_cudnn, kernels::cpu::conv1d,
-        {Floats(dy.size()), Floats(moments), Floats(moments), Floats(x.size(), 1), Floats(weights, 1),
-         Floats(C_out, 1)},
+        {Floats(dy.size()), Floats(moments), Floats(moments), Floats(x.size(), 1), Floats(weights, 1), Floats(C_out, 1),
+         Floats(sums), Floats(sums)},
         [&](const auto& table, Queue& queue, const auto& in, const auto& out, std::vector<Floats>& to) {
+          // Without ReLU, which would stop other elements where two roundings differ.
+          const kernels::PendingGradient pending_dy{{in(dy), in(bias), in(slope), in(offset)}, in(offset), in(slope)};
+          const kernels::NormalizedOutput input{in(x), in(mean), in(scale), in(shift)};
           const kernels::PendingAffine pending{in(scale), in(shift), 1, true};
           table.forward(queue, s, in(x), pending, in(w), in(bias), out(to[0]), {out(to[1]), out(to[2])});
-          table.input_gradient(queue, s, in(dy), in(w), out(to[3]), GradientMode::accumulate);
-          table.weight_gradient(queue, s, in(x), pending, in(dy), out(to[4]), out(to[5]), GradientMode::accumulate);
+          table.input_gradient(queue, s, in(dy), pending_dy, in(w), out(to[3]), GradientMode::accumulate,
+                               {input, out(to[6]), out(to[7])});
+          table.weight_gradient(queue, s, in(x), pending, in(dy), pending_dy, out(to[4]), out(to[5]),
+                                GradientMode::accumulate);
         },
         c.name);
   }

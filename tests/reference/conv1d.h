@@ -54,6 +54,55 @@ inline std::vector<float> fused_pending(const std::vector<float>& x, int N, int 
   return z;
 }
 
+/// A raw output [N, L, C] with its BatchNorm, and what turns the gradient behind that into its own
+/// (kernels/common/pending.h).
+template <class T>
+struct Normalized {
+  size_t N, L, C, groups;
+  bool relu;
+  std::vector<T> y;                                  // [N, L, C]
+  std::vector<T> mean, scale, shift, offset, slope;  // [groups, C]
+
+  template <class To>
+  Normalized<To> as() const {
+    const auto of = [](const std::vector<T>& v) { return std::vector<To>(v.begin(), v.end()); };
+    return {N, L, C, groups, relu, of(y), of(mean), of(scale), of(shift), of(offset), of(slope)};
+  }
+  size_t channel(size_t i) const { return i / (N / groups * L * C) * C + i % C; }
+  /// Element i of the gradient behind the ReLU.
+  T gated(const std::vector<T>& dz, size_t i) const {
+    return relu && std::fma(y[i], scale[channel(i)], shift[channel(i)]) <= 0 ? T(0) : dz[i];
+  }
+  std::vector<T> dy(const std::vector<T>& dz) const {
+    std::vector<T> result(dz.size());
+    for (size_t i = 0; i < dz.size(); ++i) {
+      const size_t c = channel(i);
+      result[i] = scale[c] * gated(dz, i) - offset[c] - slope[c] * (y[i] - mean[c]);
+    }
+    return result;
+  }
+};
+
+template <class T>
+struct GradientSums {
+  std::vector<T> g, gd;                  // [N, C]: Σ_l g, Σ_l g · (y − mean)
+  double largest_g = 0, largest_gd = 0;  // of their terms
+};
+
+template <class T>
+GradientSums<T> gradient_sums(const Normalized<T>& output, const std::vector<T>& dz) {
+  GradientSums<T> sums{std::vector<T>(output.N * output.C), std::vector<T>(output.N * output.C)};
+  for (size_t i = 0; i < dz.size(); ++i) {
+    const size_t at = i / (output.L * output.C) * output.C + i % output.C;
+    const T g = output.gated(dz, i), gd = g * (output.y[i] - output.mean[output.channel(i)]);
+    sums.g[at] += g;
+    sums.gd[at] += gd;
+    sums.largest_g = std::max(sums.largest_g, std::abs(double{g}));
+    sums.largest_gd = std::max(sums.largest_gd, std::abs(double{gd}));
+  }
+  return sums;
+}
+
 /// Calls body(output row of y, input row of z, tap) for every pair of rows that a tap connects.
 template <class Body>
 void for_each_connection(const kernels::Conv1dShape& s, const Body& body) {
