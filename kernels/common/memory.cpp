@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <vector>
 
 #include "kernels/common/error.h"
 #if defined(SYSTOLE_CUDA)
@@ -78,10 +79,10 @@ void* scratch_memory(Queue& queue, size_t bytes) {
     return on_simt.memory.get();
   }
   if (on_cuda.capacity < bytes) {
-    queue.synchronize();  // the old memory may be in use
-    on_cuda.memory = nullptr;
-    on_cuda.memory = allocate_memory(Device::cuda, bytes);
-    on_cuda.capacity = bytes;
+    static std::vector<std::shared_ptr<std::byte>> outgrown;  // a captured graph may still have their addresses
+    outgrown.push_back(on_cuda.memory);
+    on_cuda.capacity = std::max(bytes, 2 * on_cuda.capacity);  // so all that is outgrown is less than what is in use
+    on_cuda.memory = allocate_memory(Device::cuda, on_cuda.capacity);
   }
   return on_cuda.memory.get();
 }
