@@ -1,166 +1,375 @@
-// Views on the cuda and simt devices. One block makes one view of one record. Everything that is drawn once per view or
-// per lead is drawn first, into shared memory; then every sample is read, normalised, augmented and written in one
-// pass.
+// Views on the cuda and simt devices. One block makes four neighbouring leads of one view: it reads the raw samples,
+// keeps the four leads in shared memory, one quad of 16 bytes a moment, runs every transformation there and writes the
+// result once. Why four: a Philox block has four normal numbers, 16 bytes are one access to shared and global memory,
+// and four leads of 5,000 samples at 500 Hz with the room that the filter needs (8,192 quads) take 128 KB, which a
+// block can have.
 //
-// Every draw is the cpu's (views_cpu.cpp): the same streams, the same numbers in them. Normal numbers 4q … 4q + 3 of
-// the noise come from one Philox block, so a thread takes four neighbouring values; with a number of leads that is a
-// multiple of four they belong to one moment, and its sine and cosine are computed once.
+// What is drawn once per view or lead is drawn by a few threads into shared memory (draws.h); the rest is done by all
+// threads, each for every 256th moment. Barriers stand only where a thread reads what another one wrote: around the
+// filter, in the sums over time, and before dropouts are bridged.
 
 #include <cmath>
 
+#include "augment/draws.h"
+#include "augment/fourier.cuh"
 #include "augment/views.h"
+#include "kernels/common/collectives.h"
 #include "kernels/common/launch.h"
-#include "kernels/common/philox.h"
 
 namespace systole::augment::SYSTOLE_TARGET {
 namespace {
 
-using kernels::SYSTOLE_TARGET::dynamic_shared;
-using kernels::SYSTOLE_TARGET::launch;
+using namespace systole::kernels::SYSTOLE_TARGET;
+using kernels::ceil_div;
 
-constexpr int kThreads = 256;
-constexpr int kValues = 4;  // of one Philox block
-constexpr float kTwoPi = 6.28318530717958648f;
-
-/// What each stream of a view's random numbers is for; part of every result, so the numbers never change.
-enum Detail : uint32_t { kSegment = 0, kGain = 1, kNoise = 2, kNoiseValues = 3, kWander = 4, kMask = 5 };
-
-/// Names the view of this block.
-struct View {
-  uint64_t seed;
-  uint32_t step, record, number;
-
-  __device__ RandomStream stream(Detail detail) const {
-    return RandomStream(seed, Purpose::augmentation, step, record, number, detail);
-  }
+struct alignas(16) Shared {
+  ViewPlan plan;
+  LeadPlan lead[kLeads];
+  uint64_t mixup_key[kThreads / 32], cutmix_key[kThreads / 32];
+  // vcg: samples of all leads → X, Y, Z in mV, and the rotated X, Y, Z → these four leads.
+  float to_vector[3][VcgTransform::kMaxLeads], vector_offset[3], to_lead[kLeads][3];
+  BlockSumScratch<float> sum;
+  // Behind it: Quad x[L or the filter's circle].
 };
 
-/// What is drawn once per view.
-struct Plan {
-  int start;                 // first sample of the segment
-  int mask_begin, mask_end;  // positions that are set to zero
-  bool noise, wander;
-  float radians_per_sample;  // of the wander
+/// What the threads of a block share by value.
+struct Block {
+  const ViewShape& shape;
+  const ViewSource& source;
+  ViewName name;
+  int first, count;  // leads
+  Shared& shared;
+  Quad* x;  // [L or P], millivolts
+
+  __device__ int L() const { return shape.L; }
+  __device__ const int16_t* record(uint32_t r) const { return source.samples + size_t{r} * shape.L_in * shape.C; }
 };
 
-/// What is fixed or drawn per lead: x · factor + shift normalises, gain included.
-struct Lead {
-  float factor, shift, gain, noise_std, sine_weight, cosine_weight;
-};
-
-__device__ Plan plan_of(const View& view, const ViewShape& shape, const SimpleRecipe& recipe, float sampling_rate_hz) {
-  Plan plan{};
-  const int room = shape.L_in - shape.L;
-  plan.start = room / 2;
-  if (shape.segment == Segment::random)
-    plan.start = static_cast<int>(view.stream(kSegment).below(0, static_cast<uint32_t>(room) + 1));
-  plan.noise = view.stream(kNoise).uniform(0) < recipe.noise_p;
-  const RandomStream wander = view.stream(kWander);
-  plan.wander = wander.uniform(0) < recipe.wander_p;
-  plan.radians_per_sample = kTwoPi * wander.uniform(1, 0.1f, 0.6f) / sampling_rate_hz;
-  const RandomStream mask = view.stream(kMask);
-  if (mask.uniform(0) < recipe.mask_p) {
-    const int length =
-        static_cast<int>(mask.uniform(1, recipe.mask_share_low, recipe.mask_share_high) * static_cast<float>(shape.L));
-    plan.mask_begin = static_cast<int>(mask.below(2, static_cast<uint32_t>(shape.L - length) + 1));
-    plan.mask_end = plan.mask_begin + length;
-  }
-  return plan;
-}
-
-__device__ Lead lead_of(const View& view, const ViewSource& source, const SimpleRecipe& recipe, int C, int c) {
-  const auto draw = static_cast<uint32_t>(c), leads = static_cast<uint32_t>(C);
-  const size_t i = size_t{view.record} * C + c;
-  const RandomStream gain = view.stream(kGain), noise = view.stream(kNoise), wander = view.stream(kWander);
-  const float amplitude = wander.uniform(2 + draw, recipe.wander_low, recipe.wander_high);
-  const float phase = wander.uniform(2 + leads + draw, 0, kTwoPi);
-  return {.factor = source.scale[i] / source.std[c],
-          .shift = (source.offset[i] - source.mean[c]) / source.std[c],
-          .gain = gain.uniform(0) < recipe.gain_p ? gain.uniform(1 + draw, recipe.gain_low, recipe.gain_high) : 1.0f,
-          .noise_std = noise.uniform(1 + draw, recipe.noise_std_low, recipe.noise_std_high),
-          .sine_weight = amplitude * std::cos(phase),
-          .cosine_weight = amplitude * std::sin(phase)};
-}
-
-/// Normal numbers 4q … 4q + 3 of a stream, as RandomStream::normal gives them one by one.
-__device__ __forceinline__ void draw_normals(const RandomStream& stream, uint32_t q, float (&normal)[kValues]) {
-  const Philox4 words = stream.block(q);
-#pragma unroll
-  for (int pair = 0; pair < kValues / 2; ++pair) {
-    const float radius = std::sqrt(-2.0f * std::log(1.0f - RandomStream::to_uniform(words.word[2 * pair])));
-    const float angle = kTwoPi * RandomStream::to_uniform(words.word[2 * pair + 1]);
-    normal[2 * pair] = radius * std::cos(angle);
-    normal[2 * pair + 1] = radius * std::sin(angle);
-  }
-}
-
-/// Four neighbouring values of a view, the first of them number `first` of its L·C.
-__device__ __forceinline__ void make_values(const View& view, const Plan& plan, const Lead* leads,  // [C]
-                                            const int16_t* samples,  // [L, C], from the segment's start
-                                            int L, int C, int first, float (&value)[kValues]) {
-  float normal[kValues] = {};
-  if (plan.noise) draw_normals(view.stream(kNoiseValues), static_cast<uint32_t>(first / kValues), normal);
-  int l = first / C, c = first % C;
-  float sine = 0, cosine = 0;
-#pragma unroll
-  for (int k = 0; k < kValues; ++k) {
-    value[k] = 0;
-    if (l >= L) break;  // the end of the view
-    if (plan.wander && (k == 0 || c == 0)) {
-      const float angle = plan.radians_per_sample * static_cast<float>(l);
-      sine = std::sin(angle);
-      cosine = std::cos(angle);
-    }
-    if (l < plan.mask_begin || l >= plan.mask_end) {
-      const Lead lead = leads[c];
-      value[k] = (static_cast<float>(samples[first + k]) * lead.factor + lead.shift) * lead.gain;
-      if (plan.noise) value[k] += lead.noise_std * normal[k];
-      if (plan.wander) value[k] += lead.sine_weight * sine + lead.cosine_weight * cosine;
-    }
-    if (++c == C) {
-      c = 0;
-      ++l;
-    }
-  }
-}
-
-/// Block v·N + n: view v of record n.
-__global__ __launch_bounds__(kThreads, 4) void make_views(ViewShape shape, ViewSource source, SimpleRecipe recipe,
-                                                          uint64_t seed, uint32_t step,
-                                                          float* __restrict__ views) {  // [V·N, L, C]
-  auto* const leads = dynamic_shared<Lead>();                                           // [C]
-  const int thread = static_cast<int>(threadIdx.x), L = shape.L, C = shape.C;
-  const unsigned N = static_cast<unsigned>(shape.N);
-  const View view{seed, step, source.records[blockIdx.x % N], blockIdx.x / N};
-  // Drawn by every thread for itself: a few Philox blocks, and no barrier to wait at.
-  const Plan plan = plan_of(view, shape, recipe, static_cast<float>(source.sampling_rate_hz));
-  for (int c = thread; c < C; c += kThreads) leads[c] = lead_of(view, source, recipe, C, c);
+__device__ void draw(const Block& block, const Recipe& recipe) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto sampling_rate_hz = static_cast<float>(block.source.sampling_rate_hz);
+  if (thread == 0) block.shared.plan = draw_view(block.name, block.shape, recipe, sampling_rate_hz);
+  // Another warp, so that the two run side by side.
+  if (thread >= 32 && thread < 32 + block.count)
+    block.shared.lead[thread - 32] = draw_lead(block.name, block.shape, recipe, block.first + thread - 32);
+  if (thread >= 32 + block.count && thread < 32 + kLeads) block.shared.lead[thread - 32] = {};
   __syncthreads();
+}
 
-  const int16_t* samples = source.samples + (size_t{view.record} * shape.L_in + plan.start) * C;
-  const int count = L * C;
-  float* out = views + size_t{blockIdx.x} * count;
-  const bool aligned = count % kValues == 0;  // then every view starts at a multiple of 16 bytes
-  for (int first = thread * kValues; first < count; first += kThreads * kValues) {
-    float value[kValues] = {};
-    make_values(view, plan, leads, samples, L, C, first, value);
-    if (aligned) {
-      *reinterpret_cast<float4*>(out + first) = make_float4(value[0], value[1], value[2], value[3]);
-    } else {
-#pragma unroll
-      for (int k = 0; k < kValues; ++k)
-        if (first + k < count) out[first + k] = value[k];
+/// The smallest key over the batch; the largest complement, since collectives have a maximum.
+__device__ void find_partners(const Block& block) {
+  Shared& shared = block.shared;
+  uint64_t mixup = 0, cutmix = 0;
+  for (int n = static_cast<int>(threadIdx.x); n < block.shape.N; n += kThreads) {
+    const PartnerKeys keys = partner_keys(block.name, block.source.records[n]);
+    mixup = mixup > ~keys.mixup ? mixup : ~keys.mixup;
+    cutmix = cutmix > ~keys.cutmix ? cutmix : ~keys.cutmix;
+  }
+  mixup = warp_max(mixup);
+  cutmix = warp_max(cutmix);
+  if (threadIdx.x % 32 == 0) {
+    shared.mixup_key[threadIdx.x / 32] = mixup;
+    shared.cutmix_key[threadIdx.x / 32] = cutmix;
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < kThreads / 32; ++w) {
+      if (shared.mixup_key[w] > shared.mixup_key[0]) shared.mixup_key[0] = shared.mixup_key[w];
+      if (shared.cutmix_key[w] > shared.cutmix_key[0]) shared.cutmix_key[0] = shared.cutmix_key[w];
     }
+    if (shared.mixup_key[0] == ~kNoPartner) shared.plan.mixed = shared.plan.cut = false;
+  }
+  __syncthreads();
+}
+
+/// Samples of these four leads at position i of a record; zeros for leads beyond the last.
+__device__ __forceinline__ Quad read_samples(const Block& block, const int16_t* record, int i) {
+  const int C = block.shape.C;
+  const int16_t* from = record + static_cast<size_t>(i) * C + block.first;
+  Quad raw{};
+  if (C % kLeads == 0) {  // then a quad is 8 aligned bytes
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+    raw.lead[0] = static_cast<float>(static_cast<int16_t>(words.x & 0xFFFF));
+    raw.lead[1] = static_cast<float>(static_cast<int16_t>(words.x >> 16));
+    raw.lead[2] = static_cast<float>(static_cast<int16_t>(words.y & 0xFFFF));
+    raw.lead[3] = static_cast<float>(static_cast<int16_t>(words.y >> 16));
+  } else {
+    for (int s = 0; s < block.count; ++s) raw.lead[s] = static_cast<float>(from[s]);
+  }
+  return raw;
+}
+
+__device__ __forceinline__ Quad read_millivolts(const Block& block, uint32_t record, int i) {
+  Quad value = read_samples(block, block.record(record), i);
+  const size_t first = size_t{record} * block.shape.C + block.first;
+  for (int s = 0; s < block.count; ++s)
+    value.lead[s] = value.lead[s] * block.source.scale[first + s] + block.source.offset[first + s];
+  return value;
+}
+
+/// The matrices of the VCG augmentation for this record and view.
+__device__ void prepare_rotation(const Block& block) {
+  Shared& shared = block.shared;
+  const VcgTransform& vcg = block.source.vcg;
+  const int C = block.shape.C, c = static_cast<int>(threadIdx.x);
+  const size_t first = size_t{block.name.record} * C;
+  if (c < C)
+    for (int k = 0; k < 3; ++k) shared.to_vector[k][c] = vcg.inverse[k][c] * block.source.scale[first + c];
+  if (c < 3) {
+    shared.vector_offset[c] = 0;
+    for (int lead = 0; lead < C; ++lead)
+      shared.vector_offset[c] += vcg.inverse[c][lead] * block.source.offset[first + lead];
+  }
+  if (c < block.count)
+    for (int k = 0; k < 3; ++k) {
+      shared.to_lead[c][k] = 0;
+      for (int i = 0; i < 3; ++i) shared.to_lead[c][k] += vcg.forward[block.first + c][i] * shared.plan.rotation[i][k];
+    }
+  __syncthreads();
+}
+
+/// X, Y, Z in mV at position i of the record.
+__device__ Quad read_vector(const Block& block, int i) {
+  const Shared& shared = block.shared;
+  const int16_t* from = block.record(block.name.record) + static_cast<size_t>(i) * block.shape.C;
+  Quad vector{{shared.vector_offset[0], shared.vector_offset[1], shared.vector_offset[2], 0}};
+  for (int c = 0; c < block.shape.C; ++c) {
+    const auto sample = static_cast<float>(from[c]);
+    for (int k = 0; k < 3; ++k) vector.lead[k] += shared.to_vector[k][c] * sample;
+  }
+  return vector;
+}
+
+/// What `read` gives for the record's position, at position l of the view: between samples where time is warped.
+template <class Read>
+__device__ __forceinline__ Quad read_at(const Block& block, int l, const Read& read) {
+  const ViewPlan& plan = block.shared.plan;
+  const int at = plan.start - plan.shift + l;
+  if (!plan.warped) return read(at);
+  const float d = plan.warp.displacement(l), whole = floorf(d);
+  float weight[4];
+  cubic_weights(d - whole, weight);
+  Quad value{};
+  for (int k = 0; k < 4; ++k)
+    value = value + read(mirrored(at + static_cast<int>(whole) - 1 + k, block.shape.L_in)) * weight[k];
+  return value;
+}
+
+__device__ Quad load(const Block& block, int l) {
+  const Shared& shared = block.shared;
+  const ViewPlan& plan = shared.plan;
+  const uint32_t record = block.name.record;
+  Quad value{};
+  if (plan.kept.contains(l)) {
+    if (plan.rotated) {
+      const Quad vector = read_at(block, l, [&](int i) { return read_vector(block, i); });
+      for (int s = 0; s < block.count; ++s)
+        for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
+    } else {
+      value = read_at(block, l, [&](int i) { return read_millivolts(block, record, i); });
+    }
+  }
+  if (plan.mixed) {
+    const auto partner = static_cast<uint32_t>(~shared.mixup_key[0]);
+    value = value * plan.own_weight + read_millivolts(block, partner, plan.start + l) * (1 - plan.own_weight);
+  }
+  if (plan.cut && plan.cut_segment.contains(l))
+    value = read_millivolts(block, static_cast<uint32_t>(~shared.cutmix_key[0]), plan.start + l);
+  return value;
+}
+
+/// Zero-phase band-pass: the transform of the circle, times a response that is real, transformed back.
+__device__ void band_pass(const Block& block, int P) {
+  Quad* const x = block.x;
+  const ViewPlan& plan = block.shared.plan;
+  const int L = block.L(), room = P - L;
+  __syncthreads();
+  // The circle is closed: the view's end mirrored, fading into its mirrored beginning.
+  for (int i = static_cast<int>(threadIdx.x); i < room; i += kThreads) {
+    const float turn = (static_cast<float>(i) + 0.5f) / static_cast<float>(room);
+    const float beginning = turn * turn * (3 - 2 * turn);
+    x[L + i] = x[circle_mirror(L - 1 - i, L)] * (1 - beginning) + x[circle_mirror(room - 1 - i, L)] * beginning;
+  }
+  __syncthreads();
+  const bool of_3 = P % 3 == 0;
+  if (of_3) forward_step_of_3(x, P);
+  const int largest = of_3 ? P / 3 : P;  // blocks, from here on
+  int n = largest;
+  for (; n >= 4; n /= 4) forward_step(x, P, n);
+
+  const float hz = static_cast<float>(block.source.sampling_rate_hz) / static_cast<float>(P);
+  const auto scaled_response = [&](int p) {
+    const auto f_hz = static_cast<float>(frequency_of_row(p, P)) * hz;
+    return band_pass_response(f_hz, plan.low_hz, plan.high_hz) / static_cast<float>(P);
+  };
+  for (int p = 2 * static_cast<int>(threadIdx.x); p < P; p += 2 * kThreads) {
+    Quad a = x[p], b = x[p + 1];
+    const float response_a = scaled_response(p), response_b = scaled_response(p + 1);
+    if (n == 2) {  // a last step of radix 2, there and back
+      const Quad sum = (a + b) * response_a, difference = (a - b) * response_b;
+      a = sum + difference;
+      b = sum - difference;
+    } else {
+      a = a * response_a;
+      b = b * response_b;
+    }
+    x[p] = a;
+    x[p + 1] = b;
+  }
+  __syncthreads();
+  for (n = n == 2 ? 8 : 4; n <= largest; n *= 4) inverse_step(x, P, n);
+  if (of_3) inverse_step_of_3(x, P);
+}
+
+/// Standard deviation of each lead over the view.
+__device__ Quad deviation(const Block& block) {
+  const int thread = static_cast<int>(threadIdx.x), L = block.L();
+  Quad result{};
+  for (int s = 0; s < kLeads; ++s) {
+    float sum = 0, squares = 0;
+    for (int l = thread; l < L; l += kThreads) sum += block.x[l].lead[s];
+    const float mean = block_sum(sum, block.shared.sum) / static_cast<float>(L);
+    for (int l = thread; l < L; l += kThreads) {
+      const float difference = block.x[l].lead[s] - mean;
+      squares += difference * difference;
+    }
+    result.lead[s] = std::sqrt(block_sum(squares, block.shared.sum) / static_cast<float>(L));
+  }
+  return result;
+}
+
+/// Gain and offset, then all that is added.
+__device__ void scale_and_add(const Block& block) {
+  const Shared& shared = block.shared;
+  const ViewPlan& plan = shared.plan;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int l = thread; l < block.L(); l += kThreads)
+    for (int s = 0; s < kLeads; ++s)
+      block.x[l].lead[s] = block.x[l].lead[s] * (plan.gain * shared.lead[s].gain) + shared.lead[s].offset_mv;
+
+  Quad noise{};  // the standard deviation of white noise: the sum of two independent normal values is one
+  if (plan.noise) {
+    bool relative = false;
+    for (int s = 0; s < kLeads; ++s) relative |= shared.lead[s].noise_fraction != 0;
+    if (relative) noise = deviation(block);
+    for (int s = 0; s < block.count; ++s) {
+      const float own = noise.lead[s] * shared.lead[s].noise_fraction;
+      const float constant = shared.lead[s].noise_sd * block.source.std[block.first + s];
+      noise.lead[s] = std::sqrt(own * own + constant * constant);
+    }
+  }
+
+  const auto quads = static_cast<uint32_t>((block.shape.C + kLeads - 1) / kLeads),
+             quad = static_cast<uint32_t>(block.first / kLeads);
+  const auto normals = [&](Draw what, int l, float(&normal)[4]) {
+    RandomStream::to_normals(block.name.stream(what).block(static_cast<uint32_t>(l) * quads + quad), normal);
+  };
+  for (int l = thread; l < block.L(); l += kThreads) {
+    Quad value = block.x[l];
+    if (plan.noise) {
+      float normal[4];
+      normals(Draw::noise_values, l, normal);
+      for (int s = 0; s < block.count; ++s) value.lead[s] += noise.lead[s] * normal[s];
+    }
+    if (plan.muscle && plan.burst.contains(l)) {
+      float now[4], next[4];
+      normals(Draw::muscle_values, l, now);
+      normals(Draw::muscle_values, l + 1, next);
+      const float size = plan.muscle_std_mv * burst_envelope(plan, l) * 0.70710678f;
+      for (int s = 0; s < block.count; ++s) value.lead[s] += size * (next[s] - now[s]);
+    }
+    const auto add_sine = [&](float turns_per_sample, Sine LeadPlan::*of_lead) {
+      float sine, cosine;
+      elementary::sin_cos_turns(turns_per_sample * static_cast<float>(l), sine, cosine);
+      for (int s = 0; s < block.count; ++s) {
+        const Sine& own = shared.lead[s].*of_lead;
+        value.lead[s] += own.sine_mv * sine + own.cosine_mv * cosine;
+      }
+    };
+    if (plan.artifact) add_sine(plan.artifact_turns_per_sample, &LeadPlan::artifact);
+    if (plan.mains) add_sine(plan.mains_turns_per_sample, &LeadPlan::mains);
+    if (l >= plan.step_at)
+      for (int s = 0; s < block.count; ++s) value.lead[s] += shared.lead[s].step_mv;
+    block.x[l] = value;
   }
 }
 
-void views(Queue& queue, const ViewShape& shape, const ViewSource& source, const SimpleRecipe& recipe, uint64_t seed,
+/// Within a dropout, a point of the straight line between its neighbours; at an end of the view, where one is missing,
+/// the other's value.
+__device__ __forceinline__ Quad bridged(const Block& block, int l) {
+  const ViewPlan& plan = block.shared.plan;
+  for (int i = 0; i < plan.dropouts; ++i) {
+    const Stretch& gap = plan.dropout[i];
+    if (!gap.contains(l)) continue;
+    const Quad left = block.x[gap.begin > 0 ? gap.begin - 1 : gap.end];
+    const Quad right = block.x[gap.end < block.L() ? gap.end : gap.begin - 1];
+    return left +
+           (right - left) * (static_cast<float>(l - gap.begin + 1) / static_cast<float>(gap.end - gap.begin + 1));
+  }
+  return block.x[l];
+}
+
+/// Normalises and writes; what is masked becomes zero, the lead's mean.
+__device__ void write(const Block& block, float* out) {  // [L, C], from the first lead on
+  const Shared& shared = block.shared;
+  const ViewPlan& plan = shared.plan;
+  const int L = block.L(), C = block.shape.C;
+  Quad factor{}, shift{};
+  for (int s = 0; s < block.count; ++s) {
+    factor.lead[s] = 1 / block.source.std[block.first + s];
+    shift.lead[s] = -block.source.mean[block.first + s] / block.source.std[block.first + s];
+  }
+  for (int l = static_cast<int>(threadIdx.x); l < L; l += kThreads) {
+    Quad value = bridged(block, l);
+    const bool nothing = !plan.kept.contains(l) || plan.time_mask.contains(l);
+    for (int s = 0; s < kLeads; ++s) {
+      const LeadPlan& lead = shared.lead[s];
+      const bool masked = nothing || lead.masked || lead.cut_out.contains(l) || lead.circular_mask.contains(l) ||
+                          lead.circular_mask.contains(l + L);
+      value.lead[s] = masked ? 0 : value.lead[s] * factor.lead[s] + shift.lead[s];
+    }
+    float* to = out + static_cast<size_t>(l) * C;
+    if (C % kLeads == 0)
+      *reinterpret_cast<Quad*>(to) = value;
+    else
+      for (int s = 0; s < block.count; ++s) to[s] = value.lead[s];
+  }
+}
+
+/// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.
+__global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
+                                                          uint64_t seed, uint32_t step, int P,
+                                                          float* __restrict__ views) {  // [V·N, L, C]
+  Shared& shared = *dynamic_shared<Shared>();
+  const unsigned N = static_cast<unsigned>(shape.N);
+  const int first = static_cast<int>(blockIdx.y) * kLeads;
+  const Block block{shape,
+                    source,
+                    {seed, step, source.records[blockIdx.x % N], blockIdx.x / N},
+                    first,
+                    shape.C - first < kLeads ? shape.C - first : kLeads,
+                    shared,
+                    reinterpret_cast<Quad*>(&shared + 1)};
+  draw(block, recipe);
+  const ViewPlan& plan = shared.plan;
+  if (plan.mixed || plan.cut) find_partners(block);
+  if (plan.rotated) prepare_rotation(block);
+  for (int l = static_cast<int>(threadIdx.x); l < shape.L; l += kThreads) block.x[l] = load(block, l);
+  if (plan.filtered) band_pass(block, P);
+  scale_and_add(block);
+  __syncthreads();
+  write(block, views + static_cast<size_t>(blockIdx.x) * shape.L * shape.C + first);
+}
+
+void views(Queue& queue, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed,
            uint32_t step, float* output) {
+  static_assert(sizeof(Shared) % alignof(Quad) == 0);
+  const int P = recipe.band_pass.p > 0 ? filter_circle(shape.L, source.sampling_rate_hz) : 0;
   launch(queue,
-         {.grid = {int64_t{shape.V} * shape.N},
+         {.grid = {int64_t{shape.V} * shape.N, ceil_div(shape.C, kLeads)},
           .block = {kThreads},
-          .shared_bytes = sizeof(Lead) * static_cast<size_t>(shape.C)},
-         make_views, shape, source, recipe, seed, step, output);
+          .shared_bytes = sizeof(Shared) + sizeof(Quad) * static_cast<size_t>(P > shape.L ? P : shape.L)},
+         make_views, shape, source, recipe, seed, step, P, output);
 }
 
 }  // namespace

@@ -81,6 +81,8 @@ int run_command_line(int argc, const char* const* argv) {
   add_finetune(app);
   add_supervised(app);
   add_evaluate(app);
+  add_views(app);
+  add_bench(app);
   add_info(app);
   try {
     require_known_command(app, argc, argv);

@@ -39,6 +39,8 @@ void add_pretrain(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_supervised(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_views(CLI::App& app);
+void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 
 /// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage.

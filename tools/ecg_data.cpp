@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <map>
 #include <memory>
 
 #include "data/ptbxl.h"
@@ -74,18 +75,39 @@ int view_length(const data::Dataset& dataset, int signal_length) {
   return signal_length;
 }
 
+std::vector<float> millivolts_per_unit(const data::Dataset& dataset) {
+  static const std::map<std::string, float> kTypicalDeviation{
+      {"I", 0.135f},  {"II", 0.148f}, {"III", 0.122f}, {"AVR", 0.128f}, {"AVL", 0.105f}, {"AVF", 0.118f},
+      {"V1", 0.180f}, {"V2", 0.294f}, {"V3", 0.294f},  {"V4", 0.264f},  {"V5", 0.236f},  {"V6", 0.189f}};
+  std::vector<float> millivolts;
+  for (const std::string& lead : dataset.leads) {
+    const auto typical = kTypicalDeviation.find(lead);
+    millivolts.push_back(dataset.unit == "mV" ? 1.0f : typical != kTypicalDeviation.end() ? typical->second : 0.2f);
+  }
+  return millivolts;
+}
+
 Batches::Batches(const data::Dataset& dataset, const data::Normalization& normalization, int length, Device device)
     : dataset_(dataset), length_(length), device_(device) {
   if (length > dataset.length)
     throw Error(
         fmt::format("{}: records have {} samples; views of {} were asked for", dataset.name, dataset.length, length));
+  const std::vector<float> millivolts = millivolts_per_unit(dataset);
+  const auto in_millivolts = [&](std::vector<float> values) {  // [..., leads]
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= millivolts[i % millivolts.size()];
+    return values;
+  };
+  scale_ = in_millivolts(dataset.scale);
+  offset_ = in_millivolts(dataset.offset);
+  mean_ = in_millivolts(normalization.mean);
+  std_ = in_millivolts(normalization.std);
   const auto on_device = [&]<class T>(const std::vector<T>& values) -> const T* {
     if (device != Device::cuda) return values.data();
     resident_.push_back(Tensor::from(values, {static_cast<int64_t>(values.size())}, device));
     return resident_.back().data<T>();
   };
-  source_ = {on_device(dataset.samples),    on_device(dataset.scale),     on_device(dataset.offset),
-             on_device(normalization.mean), on_device(normalization.std), nullptr,
+  source_ = {on_device(dataset.samples), on_device(scale_), on_device(offset_),
+             on_device(mean_),           on_device(std_),   nullptr,
              dataset.sampling_rate_hz};
 }
 
@@ -95,6 +117,7 @@ Tensor Batches::views(std::span<const size_t> records, const Views& how) const {
   const Tensor index_on_device = Tensor::from(index, {N}, device_);
   augment::ViewSource source = source_;
   source.records = reinterpret_cast<const uint32_t*>(index_on_device.bytes_begin());
+  if (how.recipe.vcg.p > 0) source.vcg = augment::vcg_transform(how.recipe, dataset_.leads);
   Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
   Queue queue(device_);
   augment::augment_kernels(device_).views(queue, {N, how.count, dataset_.length, length_, C, how.segment}, source,

@@ -97,6 +97,8 @@ void info() {
   fmt::print("optimisers\n  adam, adamw, sgd, lars\n");
   fmt::print("augmentation recipes\n");
   for (const augment::NamedRecipe& r : augment::recipes()) fmt::print("  {:<8} {}\n", r.name, r.description);
+  fmt::print("augmentations (systole info --recipe NAME prints a recipe)\n");
+  for (const augment::Augmentation& a : augment::augmentations()) fmt::print("  {:<18} {}\n", a.name, a.description);
 }
 
 }  // namespace
@@ -105,7 +107,15 @@ void add_info(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("info", "Devices, kernels, encoders, losses and recipes of this build");
   const auto kernels_only = std::make_shared<bool>(false);
   command.add_flag("--kernels", *kernels_only, "Only the kernels and their devices, as a Markdown table");
-  command.callback([kernels_only] { *kernels_only ? print_kernels_as_markdown() : info(); });
+  const auto recipe = std::make_shared<std::string>();
+  command.add_option("--recipe", *recipe,
+                     "Only this augmentation recipe, as JSON: to be changed and given to pretrain --recipe FILE");
+  command.callback([kernels_only, recipe] {
+    if (!recipe->empty())
+      fmt::print("{}", augment::to_json(augment::find_recipe(*recipe)));
+    else
+      *kernels_only ? print_kernels_as_markdown() : info();
+  });
 }
 
 }  // namespace systole::tools

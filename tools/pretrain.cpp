@@ -14,6 +14,7 @@
 #include "tools/ecg_data.h"
 #include "tools/model_file.h"
 #include "tools/progress.h"
+#include "tools/recipe_options.h"
 #include "tools/run_log.h"
 #include "tools/training.h"
 
@@ -24,13 +25,14 @@ struct PretrainOptions {
   CommonOptions common;
   DataOptions data;
   TrainingOptions training{.epochs = 20, .batch_size = 256};
-  std::string method = "simclr", augment = "simple", shuffle = "standard";
+  RecipeOptions augmentation;
+  std::string method = "simclr", shuffle = "standard";
   double temperature = 0.07;
   int projection_dim = 128, projection_hidden = 2048, width = 64;
   std::filesystem::path out, save_init;
 };
 
-nlohmann::json to_json(const PretrainOptions& o) {
+nlohmann::json to_json(const PretrainOptions& o, const augment::NamedRecipe& recipe) {
   nlohmann::json json{{"command", "pretrain"},
                       {"method", o.method},
                       {"training", to_json(o.training)},
@@ -38,7 +40,7 @@ nlohmann::json to_json(const PretrainOptions& o) {
                       {"projection_dim", o.projection_dim},
                       {"projection_hidden", o.projection_hidden},
                       {"width", o.width},
-                      {"augment", o.augment},
+                      {"augment", nlohmann::json::parse(augment::to_json(recipe))},
                       {"shuffle", o.shuffle}};
   json.update(to_json(o.common));
   return json;
@@ -63,10 +65,11 @@ void check(const PretrainOptions& o) {
 /// record.
 class Pretraining {
  public:
-  Pretraining(const PretrainOptions& options, const data::Dataset& dataset, const data::Normalization& normalization,
-              Device device)
+  Pretraining(const PretrainOptions& options, const ViewOptions& views, const data::Dataset& dataset,
+              const data::Normalization& normalization, Device device)
       : options_(options),
-        batches_(dataset, normalization, view_length(dataset, options.training.signal_length), device),
+        views_(views),
+        batches_(dataset, normalization, views.length, device),
         arena_(device),
         model_(store_, {.encoder = {.leads = static_cast<int>(dataset.lead_count()), .width = options.width},
                         .hidden_size = options.projection_hidden,
@@ -128,8 +131,8 @@ class Pretraining {
   Result step(std::span<const size_t> records, double learning_rate) {
     const ArenaScope scope(arena_);
     const Tensor views = batches_.views(records, {.count = 2,
-                                                  .recipe = augment::find_recipe(options_.augment),
-                                                  .segment = augment::Segment::random,
+                                                  .recipe = views_.recipe.recipe,
+                                                  .segment = views_.segment,
                                                   .seed = options_.common.seed,
                                                   .step = static_cast<uint32_t>(optimizer_->steps())});
     store_.zero_gradients();
@@ -143,6 +146,7 @@ class Pretraining {
   }
 
   const PretrainOptions& options_;
+  const ViewOptions& views_;
   Batches batches_;
   Arena arena_;
   ParameterStore store_;
@@ -152,27 +156,28 @@ class Pretraining {
 
 void pretrain(const PretrainOptions& o) {
   check(o);
-  augment::find_recipe(o.augment);
+  const augment::NamedRecipe recipe = chosen_recipe(o.augmentation);
   const Device device = prepare(o.common);
   const data::Dataset dataset = load(o.data, kTrainingFolds);
   const std::vector<size_t> records = records_of_folds(dataset, kTrainingFolds);
   const data::Normalization normalization = data::measure_normalization(dataset, records);
-  Pretraining run(o, dataset, normalization, device);
+  const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
+  Pretraining run(o, views, dataset, normalization, device);
 
   if (!o.save_init.empty())
     write_tensor_file(o.save_init, {{{"encoder", run.store().state(models::Simclr::kEncoderPrefix)},
                                      {"projection_head", run.store().state("projection_head.")}},
                                     ""});
   RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(stderr, "{} on {} ECGs of folds 1-8, {} parameters, {} threads\n", o.method, records.size(),
-             run.store().parameter_count(), threads());
+  fmt::print(stderr, "{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
+             o.method, records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
   run.run(records, log);
   write_model(o.out, run.store(), "encoder", models::Simclr::kEncoderPrefix,
               {.normalization = normalization,
-               .signal_length = view_length(dataset, o.training.signal_length),
+               .signal_length = views.length,
                .label_set = {},
                .classes = {},
-               .run = to_json(o)});
+               .run = to_json(o, recipe)});
   fmt::print("encoder: {}\nmetrics: {}\n", o.out.string(), beside(o.out, "metrics.jsonl").string());
 }
 
@@ -193,7 +198,7 @@ void add_pretrain(CLI::App& app) {
   command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")
       ->capture_default_str();
   command.add_option("--width", o.width, "Channels of the encoder's first block")->capture_default_str();
-  command.add_option("--augment", o.augment, "Augmentation recipe: simple or none")->capture_default_str();
+  add_recipe_options(command, o.augmentation);
   command.add_option("--shuffle", o.shuffle, "Order of the records: standard (new in every epoch) or none")
       ->check(CLI::IsMember({"standard", "none"}))
       ->capture_default_str();

@@ -6,11 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define SYSTOLE_HOST_DEVICE __host__ __device__
-#else
-#define SYSTOLE_HOST_DEVICE
-#endif
+#include "kernels/common/elementary.h"
 
 namespace systole {
 
@@ -18,15 +14,19 @@ struct Philox4 {
   uint32_t word[4];
 };
 
+inline constexpr uint32_t kPhiloxFactor0 = 0xD2511F53, kPhiloxFactor1 = 0xCD9E8D57;
+inline constexpr uint32_t kPhiloxStep0 = 0x9E3779B9,
+                          kPhiloxStep1 = 0xBB67AE85;  // golden ratio; square root of 3, minus 1
+
 /// Ten rounds of Philox on a 128-bit counter with a 64-bit key.
 SYSTOLE_HOST_DEVICE inline Philox4 philox4x32_10(Philox4 counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53u} * counter.word[0];
-    const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter.word[2];
+    const uint64_t product0 = uint64_t{kPhiloxFactor0} * counter.word[0];
+    const uint64_t product1 = uint64_t{kPhiloxFactor1} * counter.word[2];
     counter = {{static_cast<uint32_t>(product1 >> 32) ^ counter.word[1] ^ key0, static_cast<uint32_t>(product1),
                 static_cast<uint32_t>(product0 >> 32) ^ counter.word[3] ^ key1, static_cast<uint32_t>(product0)}};
-    key0 += 0x9E3779B9u;  // the golden ratio
-    key1 += 0xBB67AE85u;  // the square root of 3, minus 1
+    key0 += kPhiloxStep0;
+    key1 += kPhiloxStep1;
   }
   return counter;
 }
@@ -57,15 +57,15 @@ class RandomStream {
         what_(static_cast<uint32_t>(purpose) << 24 | (view & 0xFFu) << 16 | (detail & 0xFFFFu)) {}
 
   /// The four words of block `index`.
-  SYSTOLE_HOST_DEVICE Philox4 block(uint32_t index) const {
-    return philox4x32_10({{index, record_, step_, what_}}, key0_, key1_);
-  }
+  SYSTOLE_HOST_DEVICE Philox4 block(uint32_t index) const { return philox4x32_10(counter(index), key0_, key1_); }
+  SYSTOLE_HOST_DEVICE Philox4 counter(uint32_t index) const { return {{index, record_, step_, what_}}; }
+  SYSTOLE_HOST_DEVICE uint64_t key() const { return uint64_t{key1_} << 32 | key0_; }
   /// Draw number `index` of the stream: 32 random bits.
   SYSTOLE_HOST_DEVICE uint32_t bits(uint32_t index) const { return block(index / 4).word[index % 4]; }
   /// Uniform in [0, 1), 24 bits.
   SYSTOLE_HOST_DEVICE float uniform(uint32_t index) const { return to_uniform(bits(index)); }
   SYSTOLE_HOST_DEVICE float uniform(uint32_t index, float low, float high) const {
-    return low + (high - low) * uniform(index);
+    return fmaf(high - low, uniform(index), low);  // one rounding on every device
   }
   /// A whole number in [0, count), by Lemire's multiplication; the bias is below count / 2^32.
   SYSTOLE_HOST_DEVICE uint32_t below(uint32_t index, uint32_t count) const {
@@ -73,14 +73,26 @@ class RandomStream {
   }
   /// Standard normal, by Box and Muller; draws 2i and 2i + 1 share one pair of uniforms.
   SYSTOLE_HOST_DEVICE float normal(uint32_t index) const {
-    const Philox4 words = block(index / 4);
-    const int pair = index % 4 / 2;
-    const float radius = std::sqrt(-2.0f * std::log(1.0f - to_uniform(words.word[2 * pair])));
-    const float angle = 6.28318530717958648f * to_uniform(words.word[2 * pair + 1]);
-    return radius * (index % 2 ? std::sin(angle) : std::cos(angle));
+    float four[4];
+    to_normals(block(index / 4), four);
+    return four[index % 4];
   }
 
-  SYSTOLE_HOST_DEVICE static float to_uniform(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+  /// Four standard normals from the words of one block: draws 4i … 4i + 3 of `normal`.
+  SYSTOLE_HOST_DEVICE static void to_normals(const Philox4& words, float (&normal)[4]) {
+    to_normal_pair(words.word[0], words.word[1], normal[0], normal[1]);
+    to_normal_pair(words.word[2], words.word[3], normal[2], normal[3]);
+  }
+  SYSTOLE_HOST_DEVICE_INLINE static void to_normal_pair(uint32_t bits0, uint32_t bits1, float& normal0,
+                                                        float& normal1) {
+    const float radius = std::sqrt(-2.0f * elementary::log(1.0f - to_uniform(bits0)));
+    float sine, cosine;
+    elementary::sin_cos_turns(to_uniform(bits1), sine, cosine);
+    normal0 = radius * cosine;
+    normal1 = radius * sine;
+  }
+
+  SYSTOLE_HOST_DEVICE_INLINE static float to_uniform(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
  private:
   uint32_t key0_, key1_, record_, step_, what_;

@@ -139,7 +139,7 @@ TEST_CASE("tools: the same seed gives the same bytes for any number of threads, 
 TEST_CASE("tools: help lists the commands and every option with its default") {
   const Outcome commands = run("--help");
   CHECK(commands.code == 0);
-  for (const char* name : {"generate", "pretrain", "finetune", "supervised", "evaluate", "info"})
+  for (const char* name : {"generate", "pretrain", "finetune", "supervised", "evaluate", "views", "bench", "info"})
     CHECK(commands.output.find(name) != std::string::npos);
   const Outcome pretrain = run("pretrain --help");
   CHECK(pretrain.code == 0);
@@ -162,6 +162,57 @@ TEST_CASE("tools: docs/kernels.md says what the kernel tables hold") {
                 "run: systole info --kernels > docs/kernels.md");
 }
 
+TEST_CASE("tools: a recipe is printed, changed in a file and on the command line, and kept in the encoder's file") {
+  const TemporaryFolder out;
+  const Outcome ssrl = run("info --recipe ssrl");
+  CHECK(ssrl.code == 0);
+  const auto recipe = nlohmann::json::parse(ssrl.output);
+  CHECK(recipe["augmentations"]["mixup"] == nlohmann::json{{"p", 0.4}, {"alpha", 0.2}});
+  const fs::path file = out / "mine.json";
+  std::ofstream(file) << ssrl.output;
+  const std::string encoder = (out / "encoder.safetensors").string();
+  const Outcome trained = run(fmt::format(
+      "pretrain --data-root {} --out {} --epochs 1 --batch-size 32 --width 2 --projection-hidden 8 --recipe {} "
+      "--augment no-mixup crop.seconds=2 crop.disjoint=yes lead_noise.fraction=0.1:0.2",
+      dataset().string(), encoder, file.string()));
+  REQUIRE_MESSAGE(trained.code == 0, trained.output);
+  CHECK(trained.output.find("views of 200 samples") != std::string::npos);
+  const std::string written = read_file(encoder);
+  CHECK(written.find("cutmix") != std::string::npos);
+  CHECK(written.find("mixup") == std::string::npos);
+}
+
+TEST_CASE("tools: bad recipes are refused") {
+  const TemporaryFolder out;
+  const std::string command =
+      fmt::format("pretrain --data-root {} --out {} ", dataset().string(), (out / "x.pt").string());
+  check_refused(command + "--augment ssrl mixup.p=1.5", 2, {"mixup.p=1.5", "between 0 and 1"}, out.path());
+  check_refused(command + "--augment ssrl nonsense.p=1", 2, {"unknown augmentation 'nonsense'", "mixup"}, out.path());
+  check_refused(command + "--augment mixup", 2, {"mixup.p=0.5"}, out.path());
+  check_refused(command + "--augment ssrl band_pass.high_hz=60:80", 2, {"band_pass.high_hz", "60 Hz", "100 Hz"},
+                out.path());
+  check_refused(command + "--augment none crop.seconds=30", 2, {"3000 samples", "1000"}, out.path());
+  check_refused(command + "--augment none crop.seconds=6 crop.disjoint=yes", 2, {"2 segments of 600", "1000"},
+                out.path());
+  check_refused(command + "--augment none crop.seconds=5 --signal-length 400", 2, {"--signal-length", "500"},
+                out.path());
+  check_refused(command + "--recipe missing.json", 2, {"missing.json"}, out.path());
+}
+
+TEST_CASE("tools: bench augment measures the recipe and each augmentation") {
+  const TemporaryFolder out;
+  const fs::path json = out / "bench.json";
+  const Outcome bench =
+      run("bench augment --augment vcg --batch-size 2 --length 100 --samples 1 --json " + json.string());
+  REQUIRE_MESSAGE(bench.code == 0, bench.output);
+  const auto result = nlohmann::json::parse(read_file(json));
+  CHECK(result["rows"][0]["augmentation"] == "vcg");
+  CHECK(result["rows"].size() >= 20);
+  CHECK(result["rows"][0]["bytes"] == 2 * 2 * 100 * 12 * 6);
+  const TemporaryFolder empty;
+  check_refused("bench augment --length 0", 2, {"--length", "between 1 and 10000"}, empty.path());
+}
+
 TEST_CASE("tools: the same commands run on simt, with the losses of the cpu") {
   const TemporaryFolder out;
   REQUIRE(run(fmt::format("generate --out {} --patients 14 --seed 5", (out / "data").string())).code == 0);
@@ -169,7 +220,7 @@ TEST_CASE("tools: the same commands run on simt, with the losses of the cpu") {
   const auto losses = [&](const std::string& name, const std::string& device) {
     const Outcome outcome = run(
         fmt::format("pretrain {} --out {} --epochs 1 --batch-size 4 --width 2 --projection-hidden 8 --projection-dim 4 "
-                    "--signal-length 64 --optimizer sgd --lr 0.05 --temperature 0.5 --log-every 1 {}",
+                    "--signal-length 64 --optimizer sgd --lr 0.05 --temperature 0.5 --log-every 1 --augment ssrl {}",
                     root, (out / (name + ".safetensors")).string(), device));
     REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
     std::vector<double> values;
@@ -226,7 +277,7 @@ TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was
                 out.path());
   check_refused(fmt::format("pretrain {} {} --epochs 0", root, file), 2, {"--epochs", "at least 1"}, out.path());
   check_refused(fmt::format("pretrain {} {} --epochs three", root, file), 2, {"--epochs", "three"}, out.path());
-  check_refused(fmt::format("pretrain {} {} --augment strong", root, file), 2, {"strong", "none, simple"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --augment harsh", root, file), 2, {"harsh", "none, ssrl, vcg"}, out.path());
   check_refused(fmt::format("pretrain {} {} --device tpu", root, file), 2, {"tpu", "auto, cpu, simt or cuda"},
                 out.path());
   for (const char* precision : {"tf32", "bf16"})
