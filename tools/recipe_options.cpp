@@ -21,7 +21,7 @@ void add_recipe_options(CLI::App& command, RecipeOptions& options) {
 
 augment::NamedRecipe chosen_recipe(const RecipeOptions& options) {
   const bool from_file = !options.file.empty();
-  augment::NamedRecipe recipe = from_file ? augment::read_recipe(options.file) : augment::find_recipe("simple");
+  augment::NamedRecipe recipe = from_file ? augment::read_recipe(options.file) : augment::find_recipe("strong");
   // With a file, the default of --augment stands for nothing.
   bool first = true;
   for (const std::string& text : options.augment) {

@@ -14,7 +14,7 @@ class App;
 namespace systole::tools {
 
 struct RecipeOptions {
-  std::vector<std::string> augment{"simple"};
+  std::vector<std::string> augment{"strong"};
   std::string file;
 };
 
