@@ -3,6 +3,7 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/classification/classification.h"
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/contrastive/pair_loss.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/elementwise.h"
@@ -39,6 +40,9 @@ const LinearKernels& linear_kernels(Device device) {
 }
 const OptimizerKernels& optimizer_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, optimizer);
+}
+const PairLossKernels& pair_loss_kernels(Device device) {
+  return SYSTOLE_TABLE_OF(device, pair_loss);
 }
 const PoolKernels& pool_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, pool);

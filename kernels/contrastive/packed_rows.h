@@ -1,7 +1,7 @@
-// Z as the products of NT-Xent read it: rounded to the precision of the queue once, and padded with zeros to whole
-// tiles, so that every load is a copy of 16 aligned bytes without a condition, for any M and D. The backward pass
-// multiplies weights with Z too and needs it a second time, transposed: product_tile.h takes both factors with the
-// depth contiguous.
+// The rows of a contrastive loss as its products read them: rounded to the precision of the queue once, and padded with
+// zeros to whole tiles, so that every load is a copy of 16 aligned bytes without a condition, for any M and D. The
+// backward pass multiplies weights with Z too and needs it a second time, transposed: product_tile.h takes both factors
+// with the depth contiguous.
 //
 // Tiles go through two stages of shared memory: while one is multiplied, cp.async fills the other.
 #pragma once
@@ -61,15 +61,15 @@ __device__ __forceinline__ void stream_steps(Stage<P> (&stage)[2], int steps, co
   }
 }
 
-/// s = the tile of S = Z Zᵀ from (row, column).
+/// s = the tile of S = X Yᵀ from (row, column); for NT-Xent both are Z.
 template <Precision P>
-__device__ __forceinline__ void similarity_tile(const PackedRows<P>& z, int row, int column, Stage<P> (&stage)[2],
-                                                SimilarityTile& s) {
-  const size_t pitch = static_cast<size_t>(z.padded_D);
-  const Factor<P>*left = z.rows + static_cast<size_t>(row) * pitch,
-        *right = z.rows + static_cast<size_t>(column) * pitch;
+__device__ __forceinline__ void similarity_tile(const PackedRows<P>& x, const PackedRows<P>& y, int row, int column,
+                                                Stage<P> (&stage)[2], SimilarityTile& s) {
+  const size_t pitch = static_cast<size_t>(x.padded_D);
+  const Factor<P>*left = x.rows + static_cast<size_t>(row) * pitch,
+        *right = y.rows + static_cast<size_t>(column) * pitch;
   stream_steps<P>(
-      stage, z.padded_D / kProductDepth,
+      stage, x.padded_D / kProductDepth,
       [&](int step, Stage<P>& to) {
         start_copies<P, kTile>(left + step * kProductDepth, pitch, to.value[0]);
         start_copies<P, kTile>(right + step * kProductDepth, pitch, to.value[kTile]);
@@ -77,6 +77,12 @@ __device__ __forceinline__ void similarity_tile(const PackedRows<P>& z, int row,
       [&](int, const Stage<P>& from) {
         s.template add<P>(from.value[0], from.kPitch, from.value[kTile], from.kPitch);
       });
+}
+
+template <Precision P>
+__device__ __forceinline__ void similarity_tile(const PackedRows<P>& z, int row, int column, Stage<P> (&stage)[2],
+                                                SimilarityTile& s) {
+  similarity_tile<P>(z, z, row, column, stage, s);
 }
 
 inline constexpr int kPackTile = 32, kPackRows = 8;

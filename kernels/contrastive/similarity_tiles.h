@@ -13,7 +13,8 @@ namespace systole::kernels::cpu {
 inline constexpr int kTile = 128;  // rows and columns of a tile: 64 KB
 static_assert(kTile % kTileColumns == 0 && kTile % kWidth == 0);
 
-/// Z [M, D] with the panels that the tiles read; they live in the scratch memory of the thread that packed them.
+/// Z [M, D] with the panels that the tiles read; they live in the scratch memory of the thread that packed them. For a
+/// loss over two sets the columns are packed, and z is set to the rows.
 struct SimilarityRows {
   int M, D;
   const float* z;                     // [M, D]

@@ -4,26 +4,12 @@
 #include "data/wfdb.h"
 #include "tests/support.h"
 #include "tests/tools/picture.h"
+#include "tests/tools/run.h"
 
 namespace fs = std::filesystem;
 using namespace systole::test;
 
 namespace {
-
-struct Outcome {
-  int code;
-  std::string output;  // standard output and standard error
-};
-
-Outcome run(const std::string& arguments) {
-  FILE* pipe = popen((std::string(SYSTOLE_BINARY) + " " + arguments + " 2>&1 </dev/null").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string output;
-  char buffer[4096];
-  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, n);
-  const int status = pclose(pipe);
-  return {WEXITSTATUS(status), output};
-}
 
 /// 20 synthetic patients, generated once.
 const fs::path& dataset() {

@@ -1,0 +1,203 @@
+// The gradient of losses over pairs of rows on the cuda and simt devices (pair_loss.h has the formulas).
+//
+// As in nt_xent_backward.cu a block has 64 rows and 128 columns of dx in registers, and for each tile of
+// columns computes the similarities again, turns them into weights in shared memory, and multiplies these with the rows
+// of y. Few rows make few blocks, so the columns are cut into parts, which the last kernel adds in order.
+// Where the cuts are depends on the shape alone.
+
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/common/launch.h"
+#include "kernels/common/memory.h"
+#include "kernels/contrastive/exponent.h"
+#include "kernels/contrastive/pair_loss.cuh"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+constexpr int kThreads = 256;  // of the kernels with one thread per row or number
+constexpr double kLog2E = 1.44269504088896340736;
+
+/// What the weights have of a row or column; zeros beyond the last.
+struct MixFactor {
+  float normalizer;  // g/r in the scale of e_ij, or log2 r with an offset per row
+  float weight;      // g
+  float positive;    // g/n
+};
+
+__global__ __launch_bounds__(kThreads, 4) void mix_factors(const PairRow* __restrict__ rows,  // [count] or null: zeros
+                                                           int count, int padded_count, Exponent exponent,
+                                                           MixFactor* __restrict__ factors) {  // [padded_count]
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= padded_count) return;
+  MixFactor factor{0, 0, 0};
+  if (rows != nullptr && i < count) {
+    const PairRow row = rows[i];
+    const double log2_sum = row.log_sum * kLog2E;
+    const double normalizer = exponent.offset_per_row ? log2_sum : row.weight * exp2(-log2_sum - exponent.shift);
+    factor = {static_cast<float>(normalizer), row.weight, row.positive_weight};
+  }
+  factors[i] = factor;
+}
+
+template <Precision P>
+struct MixShared {
+  Stage<P> stage[2];
+  FactorTile<P, kTile, kTile> weights;
+};
+
+/// Writes w_ij for a tile of s_ij; zero where there is no pair.
+template <Precision P, bool kOffsetPerRow>
+__device__ __forceinline__ void store_weights(SimilarityTile& s, const Pairs& pairs, int row, int column,
+                                              const Exponent& exponent,
+                                              const MixFactor* __restrict__ rows,     // [padded A]
+                                              const MixFactor* __restrict__ columns,  // [padded B]
+                                              FactorTile<P, kTile, kTile>& weights) {
+  MixFactor own[SimilarityTile::kR];
+  int32_t id[SimilarityTile::kR];
+#pragma unroll
+  for (int r = 0; r < SimilarityTile::kR; ++r) {
+    own[r] = rows[row + SimilarityTile::row(r)];
+    id[r] = pairs.row_id(row + SimilarityTile::row(r));
+  }
+#pragma unroll
+  for (int c = 0; c < SimilarityTile::kC; ++c) {
+    const int j = column + SimilarityTile::column(c);
+    const MixFactor other = columns[j];
+    const int32_t column_id = pairs.column_id(j);
+#pragma unroll
+    for (int r = 0; r < SimilarityTile::kR; ++r) {
+      const float logit = s.at(r, c) * exponent.scale + exponent.offset;
+      const bool positive = id[r] == column_id;
+      float w = kOffsetPerRow ? own[r].weight * exp2_approx(logit - own[r].normalizer) +
+                                    other.weight * exp2_approx(logit - other.normalizer)
+                              : exp2_approx(logit) * (own[r].normalizer + other.normalizer);
+      if (positive && !pairs.positives_in_denominator) w = 0;
+      if (positive) w -= own[r].positive + other.positive;  // here, where what remains is small and exact
+      if (!pairs.is_pair(row + SimilarityTile::row(r), j)) w = 0;
+      weights.value[SimilarityTile::row(r)][SimilarityTile::column(c)] = to_factor<P>(w);
+    }
+  }
+}
+
+/// Block (stripe · chunks + chunk, part): out[part, i, d] = Σ_j w_ij y_j[d] over the tiles of columns of the part, for
+/// 64 rows i and 128 columns d.
+template <Precision P, bool kOffsetPerRow>
+__global__ __launch_bounds__(kProductThreads,
+                             2) void mix_columns(PackedRows<P> x, PackedRows<P> y, Pairs pairs, Exponent exponent,
+                                                 const MixFactor* __restrict__ rows,
+                                                 const MixFactor* __restrict__ columns,
+                                                 float* __restrict__ out) {  // [parts, padded A, chunks]
+  using GradientTile = ProductTile<kTile, kGradientColumns>;
+  auto& shared = *dynamic_shared<MixShared<P>>();
+  const int chunks = y.transposed_rows / kGradientColumns, tiles = y.padded_M / kTile;
+  const int row = static_cast<int>(blockIdx.x) / chunks * kTile;
+  const int first_d = static_cast<int>(blockIdx.x) % chunks * kGradientColumns;
+  const int64_t parts = gridDim.y, part = blockIdx.y;
+  const int begin = static_cast<int>(tiles * part / parts), end = static_cast<int>(tiles * (part + 1) / parts);
+  const size_t pitch = static_cast<size_t>(y.padded_M);
+
+  GradientTile gradient;
+  for (int column = begin * kTile; column < end * kTile; column += kTile) {
+    {
+      SimilarityTile s;
+      similarity_tile<P>(x, y, row, column, shared.stage, s);
+      store_weights<P, kOffsetPerRow>(s, pairs, row, column, exponent, rows, columns, shared.weights);
+    }
+    const Factor<P>* from_y = y.transposed + static_cast<size_t>(first_d) * pitch + column;
+    stream_steps<P>(  // its first barrier also ends the writing of the weights
+        shared.stage, kTile / kProductDepth,
+        [&](int step, Stage<P>& to) {
+          start_copies<P, kGradientColumns>(from_y + step * kProductDepth, pitch, to.value[0]);
+        },
+        [&](int step, const Stage<P>& from) {
+          gradient.template add<P>(shared.weights.value[0] + step * kProductDepth, shared.weights.kPitch, from.value[0],
+                                   from.kPitch);
+        });
+  }
+
+  const size_t first = static_cast<size_t>(part) * static_cast<size_t>(x.padded_M) + static_cast<size_t>(row);
+  float* own = out + first * static_cast<size_t>(y.transposed_rows) + first_d;
+#pragma unroll
+  for (int r = 0; r < GradientTile::kR; ++r)
+#pragma unroll
+    for (int c = 0; c < GradientTile::kC; ++c)
+      own[static_cast<size_t>(GradientTile::row(r)) * y.transposed_rows + GradientTile::column(c)] = gradient.at(r, c);
+}
+
+/// dx (+)= upstream · c · Σ_part out: one thread per element.
+__global__ __launch_bounds__(kThreads, 4) void finish_gradient(const float* __restrict__ out,  // as mix_columns has it
+                                                               int parts, int padded_A, int columns, int A, int D,
+                                                               const float* __restrict__ upstream, float temperature,
+                                                               float* __restrict__ dx,  // [A, D]
+                                                               GradientMode mode) {
+  const int64_t k = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (k >= int64_t{A} * D) return;
+  const float factor = static_cast<float>(double{*upstream} / temperature);
+  const float* element = out + k / D * columns + k % D;
+  float sum = 0;
+  for (int p = 0; p < parts; ++p) sum += element[p * int64_t{padded_A} * columns];
+  dx[k] = mode == GradientMode::accumulate ? dx[k] + factor * sum : factor * sum;
+}
+
+/// The arguments of an entry call that every precision has.
+struct GradientCall {
+  const PairShape& shape;
+  Pairs pairs;
+  const float *x, *y;
+  const PairRow *rows, *columns;
+  const float* upstream;
+  float* dx;
+  GradientMode mode;
+};
+
+template <Precision P>
+void gradient_in(Queue& queue, const GradientCall& call) {
+  const PairShape& shape = call.shape;
+  const Exponent exponent = gradient_exponent_of(shape.temperature);
+  const int64_t stripes = ceil_div(shape.A, kTile), tiles = ceil_div(shape.B, kTile);
+  const int chunks = ceil_div(shape.D, kGradientColumns);
+  const int64_t parts = std::clamp(kBlocksWanted / (stripes * chunks), int64_t{1}, tiles);
+  PackedRows<P> x = layout_of<P>(shape.A, shape.D), y = layout_of<P>(shape.B, shape.D, chunks * kGradientColumns);
+  const auto padded_A = static_cast<size_t>(x.padded_M), padded_B = static_cast<size_t>(y.padded_M);
+  const auto padded_D = static_cast<size_t>(y.transposed_rows);
+
+  ScratchLayout layout;
+  const size_t x_at = add_rows(layout, x), y_at = add_rows(layout, y);
+  const size_t transposed_at = layout.add<Factor<P>>(padded_B * padded_D);
+  const size_t rows_at = layout.add<MixFactor>(padded_A), columns_at = layout.add<MixFactor>(padded_B);
+  const size_t out_at = layout.add<float>(static_cast<size_t>(parts) * padded_A * padded_D);
+  auto* memory = scratch<std::byte>(queue, layout.bytes());
+  x.rows = reinterpret_cast<Factor<P>*>(memory + x_at);
+  y.rows = reinterpret_cast<Factor<P>*>(memory + y_at);
+  y.transposed = reinterpret_cast<Factor<P>*>(memory + transposed_at);
+  auto *rows = reinterpret_cast<MixFactor*>(memory + rows_at),
+       *columns = reinterpret_cast<MixFactor*>(memory + columns_at);
+  auto* out = reinterpret_cast<float*>(memory + out_at);
+
+  pack(queue, call.x, x);
+  pack(queue, call.y, y);
+  launch(queue, {.grid = {ceil_div(x.padded_M, kThreads)}, .block = {kThreads}}, mix_factors, call.rows, shape.A,
+         x.padded_M, exponent, rows);
+  launch(queue, {.grid = {ceil_div(y.padded_M, kThreads)}, .block = {kThreads}}, mix_factors, call.columns, shape.B,
+         y.padded_M, exponent, columns);
+  const auto kernel = exponent.offset_per_row ? mix_columns<P, true> : mix_columns<P, false>;
+  launch(queue, {.grid = {stripes * chunks, parts}, .block = {kProductThreads}, .shared_bytes = sizeof(MixShared<P>)},
+         kernel, x, y, call.pairs, exponent, rows, columns, out);
+  launch(queue, {.grid = {ceil_div(int64_t{shape.A} * shape.D, int64_t{kThreads})}, .block = {kThreads}},
+         finish_gradient, out, static_cast<int>(parts), x.padded_M, y.transposed_rows, shape.A, shape.D, call.upstream,
+         shape.temperature, call.dx, call.mode);
+}
+
+}  // namespace
+
+void pair_gradient(Queue& queue, const PairShape& shape, const float* x, const float* y, const int32_t* row_ids,
+                   const int32_t* column_ids, const PairRow* rows, const PairRow* columns, const float* upstream,
+                   float* dx, GradientMode mode) {
+  check(shape);
+  const GradientCall call{shape, pairs_of(shape, row_ids, column_ids), x, y, rows, columns, upstream, dx, mode};
+  with_precision(queue.precision(), [&]<Precision P>() { gradient_in<P>(queue, call); });
+}
+
+}  // namespace systole::kernels::SYSTOLE_TARGET
