@@ -99,12 +99,14 @@ __device__ __forceinline__ Quad read_samples(const Block& block, const int16_t* 
   return raw;
 }
 
-__device__ __forceinline__ Quad read_millivolts(const Block& block, uint32_t record, int i) {
-  Quad value = read_samples(block, block.record(record), i);
+__device__ __forceinline__ Quad to_millivolts(const Block& block, uint32_t record, Quad value) {
   const size_t first = size_t{record} * block.shape.C + block.first;
   for (int s = 0; s < block.count; ++s)
     value.lead[s] = value.lead[s] * block.source.scale[first + s] + block.source.offset[first + s];
   return value;
+}
+__device__ __forceinline__ Quad read_millivolts(const Block& block, uint32_t record, int i) {
+  return to_millivolts(block, record, read_samples(block, block.record(record), i));
 }
 
 /// The matrices of the VCG augmentation for this record and view.
@@ -166,7 +168,8 @@ __device__ Quad load(const Block& block, int l) {
       for (int s = 0; s < block.count; ++s)
         for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
     } else {
-      value = read_at(block, l, [&](int i) { return read_millivolts(block, record, i); });
+      const int16_t* samples = block.record(record);
+      value = to_millivolts(block, record, read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
     }
   }
   if (plan.mixed) {

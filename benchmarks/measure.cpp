@@ -1,13 +1,9 @@
 #include "benchmarks/measure.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "benchmarks/ceilings.h"
 #include "kernels/common/memory.h"
-#if defined(SYSTOLE_CUDA)
-#include "kernels/cuda/device.h"
-#endif
 
 namespace systole::benchmarks {
 namespace {
@@ -15,21 +11,6 @@ namespace {
 constexpr size_t kMoreThanACache = size_t{256} << 20;  // bytes; the largest L2 and L3 caches have about 100 MB
 constexpr size_t kMostCopies = 64;
 constexpr size_t kAlignment = 256;  // bytes: what cudaMalloc gives
-
-double seconds_of(Queue& queue, const std::function<void()>& work) {
-#if defined(SYSTOLE_CUDA)
-  if (queue.device() == Device::cuda) {
-    kernels::cuda::Timer timer;
-    timer.start(queue);
-    work();
-    return timer.stop(queue) * 1e-3;
-  }
-#endif
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  queue.synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 }  // namespace
 
@@ -57,25 +38,6 @@ std::vector<std::vector<float>> DeviceMemory::results(Queue& queue, const Proble
     copy_to_host(queue, found.back().data(), copies_[0][static_cast<size_t>(b)], found.back().size() * sizeof(float));
   }
   return found;
-}
-
-Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds) {
-  int64_t turn = 0;
-  const auto seconds_per_call = [&](int calls) {
-    return seconds_of(queue,
-                      [&] {
-                        for (int i = 0; i < calls; ++i) call(turn++);
-                      }) /
-           calls;
-  };
-  seconds_per_call(1);  // loads code, makes handles and working memory
-  const double estimate = std::max(seconds_per_call(3), 1e-9);
-  const int calls = std::clamp(static_cast<int>(sample_seconds / estimate) + 1, 1, 1000);
-
-  std::vector<double> seconds(static_cast<size_t>(samples));
-  for (double& sample : seconds) sample = seconds_per_call(calls);
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front(), seconds.back(), samples, calls};
 }
 
 double Ceilings::floor(double flop, double bytes, Precision precision) const {

@@ -1,12 +1,12 @@
-// How long something takes on a queue, and how fast the device can be at all.
+// The memory of a measured problem, and how fast the device can be at all.
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <vector>
 
 #include "benchmarks/kernel_cases.h"
+#include "benchmarks/timing.h"
 #include "kernels/common/device.h"
 
 namespace systole::benchmarks {
@@ -26,15 +26,6 @@ class DeviceMemory {
   std::vector<std::shared_ptr<std::byte>> memory_;
   std::vector<Memory> copies_;
 };
-
-struct Timing {
-  double median, fastest, slowest;  // seconds of one call
-  int samples, calls;               // how often the clock was read, and calls in between
-};
-
-/// Warms up, then takes `samples` samples of at least `sample_seconds`. `call` gets the number of the call. On cuda the
-/// GPU's clock is read, elsewhere the process's.
-Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds);
 
 /// Rates that nothing on this device can exceed, measured now. 0: not measured.
 struct Ceilings {

@@ -10,7 +10,8 @@ endif()
 add_executable(bench_simclr_step EXCLUDE_FROM_ALL benchmarks/simclr_step.cpp)
 target_link_libraries(bench_simclr_step PRIVATE systole_models CLI11::CLI11)
 
-add_executable(bench_kernels EXCLUDE_FROM_ALL benchmarks/kernels.cpp benchmarks/kernel_cases.cpp benchmarks/measure.cpp)
+add_executable(bench_kernels EXCLUDE_FROM_ALL benchmarks/kernels.cpp benchmarks/kernel_cases.cpp benchmarks/measure.cpp
+  benchmarks/timing.cpp)
 target_link_libraries(bench_kernels PRIVATE systole_kernels CLI11::CLI11 nlohmann_json::nlohmann_json)
 target_compile_definitions(bench_kernels PRIVATE SYSTOLE_COMMIT="${SYSTOLE_COMMIT}")
 systole_device_kernels(bench_kernels ${CMAKE_SOURCE_DIR}/benchmarks/ceilings.cu)

@@ -1,14 +1,12 @@
 // systole bench: how fast parts of the engine are on a device. So far: augment.
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
-#include <functional>
 #include <memory>
 
 #include "augment/views.h"
+#include "benchmarks/timing.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/memory.h"
 #include "kernels/common/parallel.h"
@@ -27,40 +25,21 @@ struct AugmentBenchOptions {
   std::filesystem::path json;
 };
 
-struct Timing {
-  double median, fastest, slowest;  // seconds of one call
-};
-
-/// Samples of at least 20 ms each, so that neither the clock nor a launch counts.
-Timing measure(Queue& queue, int samples, const std::function<void(int)>& call) {
-  int turn = 0;
-  const auto seconds_per_call = [&](int calls) {
-    const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < calls; ++i) call(turn++);
-    queue.synchronize();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / calls;
-  };
-  seconds_per_call(1);
-  const int calls = std::clamp(static_cast<int>(0.02 / std::max(seconds_per_call(1), 1e-7)), 1, 1000);
-  std::vector<double> seconds(static_cast<size_t>(samples));
-  for (double& sample : seconds) sample = seconds_per_call(calls);
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front(), seconds.back()};
-}
+constexpr double kSampleSeconds = 0.02;  // so that neither the clock nor a launch counts
 
 /// Bytes read and written in a second by a copy within the device's memory, larger than any cache.
 double copy_rate(Queue& queue) {
   constexpr size_t kBytes = size_t{256} << 20, kPieces = 64;
   const auto from = allocate_memory(queue.device(), kBytes), to = allocate_memory(queue.device(), kBytes);
   fill_zero(queue, from.get(), kBytes);
-  const Timing timing = measure(queue, 7, [&](int) {
+  const auto copy = [&](int64_t) {
     if (queue.device() == Device::cuda) return copy_on_device(queue, to.get(), from.get(), kBytes);
     parallel_for(kPieces, [&](int64_t piece) {
       const size_t size = kBytes / kPieces, begin = static_cast<size_t>(piece) * size;
       std::memcpy(to.get() + begin, from.get() + begin, size);
     });
-  });
-  return 2.0 * kBytes / timing.fastest;
+  };
+  return 2.0 * kBytes / benchmarks::measure(queue, copy, 7, kSampleSeconds).fastest;
 }
 
 /// A data set of random samples in the device's memory.
@@ -148,10 +127,11 @@ void bench_augment(const AugmentBenchOptions& o) {
       if (&recipe == &recipes.front()) throw;
       continue;
     }
-    const Timing timing = measure(queue, o.samples, [&](int step) {
+    const auto make_views = [&](int64_t step) {
       augment::augment_kernels(device).views(queue, shape, source, recipe.recipe, o.common.seed,
                                              static_cast<uint32_t>(step), reinterpret_cast<float*>(output.get()));
-    });
+    };
+    const benchmarks::Timing timing = benchmarks::measure(queue, make_views, o.samples, kSampleSeconds);
     fmt::print("{:<18} {:>12.1f} {:>12.0f} {:>8.2f} {:>9.1f} {:>7.0f}%\n", recipe.name, 1e6 * timing.median,
                views / timing.median, bytes / timing.median / 1e9, 100 * bytes / timing.median / ceiling,
                100 * (timing.slowest - timing.fastest) / timing.median);

@@ -15,13 +15,13 @@
 #include "kernels/common/launch.h"
 #include "kernels/common/memory.h"
 #include "kernels/contrastive/exponent.h"
+#include "kernels/contrastive/gradient_tiles.cuh"
 #include "kernels/contrastive/nt_xent.h"
-#include "kernels/contrastive/packed_rows.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kThreads = 256;  // of the kernels with one thread per element
+constexpr int kThreads = 256;  // of the kernel with one thread per row
 
 /// What a row's sum becomes for the weights: 1/r_i in the scale of e_ij, or its logarithm in units of ln 2; 0 beyond M.
 __global__ __launch_bounds__(kThreads, 4) void normalizers(const float* __restrict__ log_sum,  // [M]
@@ -34,12 +34,6 @@ __global__ __launch_bounds__(kThreads, 4) void normalizers(const float* __restri
   const double value = exponent.offset_per_row ? log2_sum : exp2(-log2_sum - exponent.shift);
   normalizer[i] = i < M ? static_cast<float>(value) : 0.0f;
 }
-
-template <Precision P>
-struct MixShared {
-  Stage<P> stage[2];
-  FactorTile<P, kTile, kTile> weights;
-};
 
 /// Writes w_ij for a tile of s_ij. Zero on the diagonal and outside of the matrix.
 template <Precision P>
@@ -67,61 +61,17 @@ __device__ __forceinline__ void store_weights(SimilarityTile& s, int M, int row,
   }
 }
 
-/// Block (stripe · chunks + chunk, part): out[part, i, d] = Σ_j w_ij z_j[d] over the tiles of columns of the part, for
-/// 64 rows i and 128 columns d.
+/// out = Σ_j w_ij z_j, in parts, by blocks as in mix_tiles.
 template <Precision P>
 __global__ __launch_bounds__(kProductThreads, 2) void mix_rows(PackedRows<P> z, Exponent exponent,
                                                                const float* __restrict__ normalizer,  // [padded_M]
                                                                float* __restrict__ out) {  // [parts, padded_M, columns]
-  using GradientTile = ProductTile<kTile, kGradientColumns>;
-  auto& shared = *dynamic_shared<MixShared<P>>();
-  const int chunks = z.transposed_rows / kGradientColumns, tiles = z.padded_M / kTile;
-  const int row = static_cast<int>(blockIdx.x) / chunks * kTile;
-  const int first_d = static_cast<int>(blockIdx.x) % chunks * kGradientColumns;
-  const int64_t parts = gridDim.y, part = blockIdx.y;
-  const int begin = static_cast<int>(tiles * part / parts), end = static_cast<int>(tiles * (part + 1) / parts);
-  const size_t pitch = static_cast<size_t>(z.padded_M);
-
-  GradientTile gradient;
-  for (int column = begin * kTile; column < end * kTile; column += kTile) {
-    {
-      SimilarityTile s;
-      similarity_tile<P>(z, row, column, shared.stage, s);
-      store_weights<P>(s, z.M, row, column, exponent, normalizer, shared.weights);
-    }
-    const Factor<P>* columns = z.transposed + static_cast<size_t>(first_d) * pitch + column;
-    stream_steps<P>(  // its first barrier also ends the writing of the weights
-        shared.stage, kTile / kProductDepth,
-        [&](int step, Stage<P>& to) {
-          start_copies<P, kGradientColumns>(columns + step * kProductDepth, pitch, to.value[0]);
-        },
-        [&](int step, const Stage<P>& from) {
-          gradient.template add<P>(shared.weights.value[0] + step * kProductDepth, shared.weights.kPitch, from.value[0],
-                                   from.kPitch);
-        });
-  }
-
-  float* own = out + (static_cast<size_t>(part) * pitch + static_cast<size_t>(row)) * z.transposed_rows + first_d;
-#pragma unroll
-  for (int r = 0; r < GradientTile::kR; ++r)
-#pragma unroll
-    for (int c = 0; c < GradientTile::kC; ++c)
-      own[static_cast<size_t>(GradientTile::row(r)) * z.transposed_rows + GradientTile::column(c)] = gradient.at(r, c);
-}
-
-/// dz (+)= upstream · c/M · Σ_part out: one thread per element.
-__global__ __launch_bounds__(kThreads, 4) void finish_gradient(const float* __restrict__ out,  // as mix_rows writes it
-                                                               int parts, int padded_M, int columns, int M, int D,
-                                                               const float* __restrict__ upstream, float temperature,
-                                                               float* __restrict__ dz,  // [M, D]
-                                                               GradientMode mode) {
-  const int64_t k = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (k >= int64_t{M} * D) return;
-  const float factor = static_cast<float>(double{*upstream} / temperature / M);
-  const float* element = out + k / D * columns + k % D;
-  float sum = 0;
-  for (int p = 0; p < parts; ++p) sum += element[p * int64_t{padded_M} * columns];
-  dz[k] = mode == GradientMode::accumulate ? dz[k] + factor * sum : factor * sum;
+  mix_tiles<P>(
+      z, z,
+      [&](SimilarityTile& s, int row, int column, FactorTile<P, kTile, kTile>& weights) {
+        store_weights<P>(s, z.M, row, column, exponent, normalizer, weights);
+      },
+      out);
 }
 
 template <Precision P>
@@ -155,9 +105,9 @@ void backward(Queue& queue, const NtXentShape& shape, const float* z, const floa
          packed.padded_M, exponent, normalizer);
   launch(queue, {.grid = {tiles * chunks, parts}, .block = {kProductThreads}, .shared_bytes = sizeof(MixShared<P>)},
          mix_rows<P>, packed, exponent, normalizer, out);
-  launch(queue, {.grid = {ceil_div(int64_t{shape.M} * shape.D, int64_t{kThreads})}, .block = {kThreads}},
+  launch(queue, {.grid = {ceil_div(int64_t{shape.M} * shape.D, int64_t{kFinishThreads})}, .block = {kFinishThreads}},
          finish_gradient, out, static_cast<int>(parts), packed.padded_M, packed.transposed_rows, shape.M, shape.D,
-         upstream, shape.temperature, dz, mode);
+         upstream, shape.temperature, shape.M, dz, mode);
 }
 
 }  // namespace

@@ -11,12 +11,13 @@
 #include "kernels/common/launch.h"
 #include "kernels/common/memory.h"
 #include "kernels/contrastive/exponent.h"
+#include "kernels/contrastive/gradient_tiles.cuh"
 #include "kernels/contrastive/pair_loss.cuh"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kThreads = 256;  // of the kernels with one thread per row or number
+constexpr int kThreads = 256;  // of the kernel with one thread per row
 constexpr double kLog2E = 1.44269504088896340736;
 
 /// What the weights have of a row or column; zeros beyond the last.
@@ -40,12 +41,6 @@ __global__ __launch_bounds__(kThreads, 4) void mix_factors(const PairRow* __rest
   }
   factors[i] = factor;
 }
-
-template <Precision P>
-struct MixShared {
-  Stage<P> stage[2];
-  FactorTile<P, kTile, kTile> weights;
-};
 
 /// Writes w_ij for a tile of s_ij; zero where there is no pair.
 template <Precision P, bool kOffsetPerRow>
@@ -81,64 +76,19 @@ __device__ __forceinline__ void store_weights(SimilarityTile& s, const Pairs& pa
   }
 }
 
-/// Block (stripe · chunks + chunk, part): out[part, i, d] = Σ_j w_ij y_j[d] over the tiles of columns of the part, for
-/// 64 rows i and 128 columns d.
+/// out = Σ_j w_ij y_j, in parts, by blocks as in mix_tiles.
 template <Precision P, bool kOffsetPerRow>
 __global__ __launch_bounds__(kProductThreads,
                              2) void mix_columns(PackedRows<P> x, PackedRows<P> y, Pairs pairs, Exponent exponent,
                                                  const MixFactor* __restrict__ rows,
                                                  const MixFactor* __restrict__ columns,
                                                  float* __restrict__ out) {  // [parts, padded A, chunks]
-  using GradientTile = ProductTile<kTile, kGradientColumns>;
-  auto& shared = *dynamic_shared<MixShared<P>>();
-  const int chunks = y.transposed_rows / kGradientColumns, tiles = y.padded_M / kTile;
-  const int row = static_cast<int>(blockIdx.x) / chunks * kTile;
-  const int first_d = static_cast<int>(blockIdx.x) % chunks * kGradientColumns;
-  const int64_t parts = gridDim.y, part = blockIdx.y;
-  const int begin = static_cast<int>(tiles * part / parts), end = static_cast<int>(tiles * (part + 1) / parts);
-  const size_t pitch = static_cast<size_t>(y.padded_M);
-
-  GradientTile gradient;
-  for (int column = begin * kTile; column < end * kTile; column += kTile) {
-    {
-      SimilarityTile s;
-      similarity_tile<P>(x, y, row, column, shared.stage, s);
-      store_weights<P, kOffsetPerRow>(s, pairs, row, column, exponent, rows, columns, shared.weights);
-    }
-    const Factor<P>* from_y = y.transposed + static_cast<size_t>(first_d) * pitch + column;
-    stream_steps<P>(  // its first barrier also ends the writing of the weights
-        shared.stage, kTile / kProductDepth,
-        [&](int step, Stage<P>& to) {
-          start_copies<P, kGradientColumns>(from_y + step * kProductDepth, pitch, to.value[0]);
-        },
-        [&](int step, const Stage<P>& from) {
-          gradient.template add<P>(shared.weights.value[0] + step * kProductDepth, shared.weights.kPitch, from.value[0],
-                                   from.kPitch);
-        });
-  }
-
-  const size_t first = static_cast<size_t>(part) * static_cast<size_t>(x.padded_M) + static_cast<size_t>(row);
-  float* own = out + first * static_cast<size_t>(y.transposed_rows) + first_d;
-#pragma unroll
-  for (int r = 0; r < GradientTile::kR; ++r)
-#pragma unroll
-    for (int c = 0; c < GradientTile::kC; ++c)
-      own[static_cast<size_t>(GradientTile::row(r)) * y.transposed_rows + GradientTile::column(c)] = gradient.at(r, c);
-}
-
-/// dx (+)= upstream · c · Σ_part out: one thread per element.
-__global__ __launch_bounds__(kThreads, 4) void finish_gradient(const float* __restrict__ out,  // as mix_columns has it
-                                                               int parts, int padded_A, int columns, int A, int D,
-                                                               const float* __restrict__ upstream, float temperature,
-                                                               float* __restrict__ dx,  // [A, D]
-                                                               GradientMode mode) {
-  const int64_t k = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (k >= int64_t{A} * D) return;
-  const float factor = static_cast<float>(double{*upstream} / temperature);
-  const float* element = out + k / D * columns + k % D;
-  float sum = 0;
-  for (int p = 0; p < parts; ++p) sum += element[p * int64_t{padded_A} * columns];
-  dx[k] = mode == GradientMode::accumulate ? dx[k] + factor * sum : factor * sum;
+  mix_tiles<P>(
+      x, y,
+      [&](SimilarityTile& s, int row, int column, FactorTile<P, kTile, kTile>& weights) {
+        store_weights<P, kOffsetPerRow>(s, pairs, row, column, exponent, rows, columns, weights);
+      },
+      out);
 }
 
 /// The arguments of an entry call that every precision has.
@@ -185,9 +135,9 @@ void gradient_in(Queue& queue, const GradientCall& call) {
   const auto kernel = exponent.offset_per_row ? mix_columns<P, true> : mix_columns<P, false>;
   launch(queue, {.grid = {stripes * chunks, parts}, .block = {kProductThreads}, .shared_bytes = sizeof(MixShared<P>)},
          kernel, x, y, call.pairs, exponent, rows, columns, out);
-  launch(queue, {.grid = {ceil_div(int64_t{shape.A} * shape.D, int64_t{kThreads})}, .block = {kThreads}},
+  launch(queue, {.grid = {ceil_div(int64_t{shape.A} * shape.D, int64_t{kFinishThreads})}, .block = {kFinishThreads}},
          finish_gradient, out, static_cast<int>(parts), x.padded_M, y.transposed_rows, shape.A, shape.D, call.upstream,
-         shape.temperature, call.dx, call.mode);
+         shape.temperature, 1, call.dx, call.mode);
 }
 
 }  // namespace

@@ -224,7 +224,7 @@ struct Rounding {
     const double c = 1 / double{b.shape.temperature};
     logit = 4 * 0x1p-24 * (1 + c);
     const double share = logit / 2 + (equal_rows ? std::max(b.shape.A, b.shape.B) * 0x1p-25 : 0);
-    gradient = c * pull * share;
+    gradient = c * pull * (equal_rows ? share : logit / 4);
     temperature = c * c * 2 * share;
   }
 };
