@@ -4,7 +4,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/classification/classification.h"
-#include "kernels/contrastive/contrastive.h"
+#include "kernels/common/memory.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
@@ -284,6 +284,33 @@ Tensor concatenate(const Tensor& a, const Tensor& b) {
   });
 }
 
+Tensor split_leads(const Tensor& x, int views) {
+  require(x.shape().rank() == 3 && views >= 1 && x.dim(0) % views == 0, "split_leads",
+          fmt::format("{} views of records [N, L, C]", views), x);
+  if (x.node()) throw Error("split_leads: no gradient flows through it; expected signals");
+  const SplitLeadsShape shape{views, static_cast<int>(x.dim(0)) / views, static_cast<int>(x.dim(1)),
+                              static_cast<int>(x.dim(2))};
+  Tensor y = Tensor::empty({x.dim(0) * x.dim(2), x.dim(1), 1}, x.device());
+  Queue queue(x.device());
+  elementwise_kernels(x.device()).split_leads(queue, shape, x.data(), y.data());
+  return y;
+}
+
+Tensor mean_over_leads(const Tensor& x, int leads, int views) {
+  require(x.shape().rank() == 2 && leads >= 1 && views >= 1 && x.dim(0) % (int64_t{views} * leads) == 0,
+          "mean_over_leads", fmt::format("{} views of {} leads of records [N, D]", views, leads), x);
+  const int64_t N = x.dim(0) / leads / views;
+  const MeanShape shape{views, leads, static_cast<int>(N * x.dim(1))};
+  Queue queue(x.device());
+  Tensor y = Tensor::empty({views * N, x.dim(1)}, x.device());
+  pool_kernels(x.device()).mean_forward(queue, shape, x.data(), {}, y.data());
+  return record("mean_over_leads", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
+    Queue backward_queue(dy.device());
+    const GradientTarget dx = gradients.target(0);
+    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dx.data, dx.mode);
+  });
+}
+
 Tensor dropout(const Tensor& x, float p, const DropoutStream& stream, Mode mode) {
   if (!(p >= 0 && p < 1)) throw Error(fmt::format("dropout: the probability must lie in [0, 1), not {}", p));
   if (!mode.training || p == 0) return x;
@@ -350,44 +377,19 @@ Tensor max_pool(const Tensor& x, int window, int stride, int padding) {
   });
 }
 
-Tensor l2_normalize(const Tensor& x) {
-  require(x.shape().rank() == 2, "l2_normalize", "an input [M, D]", x);
-  const NormalizeShape shape{x.dim(0), static_cast<int>(x.dim(1))};
-  Queue queue(x.device());
-  Tensor z = Tensor::empty(x.shape(), x.device());
-  const Tensor norm = Tensor::empty({shape.M}, x.device());
-  contrastive_kernels(x.device()).l2_normalize(queue, shape, x.data(), z.data(), norm.data());
-  const Tensor unit = z;
-  return record("l2_normalize", z, {&x}, [shape, unit, norm](const Tensor& dz, InputGradients& gradients) {
-    Queue backward_queue(dz.device());
-    const GradientTarget dx = gradients.target(0);
-    contrastive_kernels(dz.device())
-        .l2_normalize_backward(backward_queue, shape, unit.data(), norm.data(), dz.data(), dx.data, dx.mode);
-  });
-}
-
-Tensor nt_xent(const Tensor& x, float temperature) {
-  require(x.shape().rank() == 2, "nt_xent", "an input [M, D]", x);
-  const NtXentShape shape{static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), temperature};
-  check(shape);
-  const Device device = x.device();
-  Queue queue(device);
-  const ContrastiveKernels& kernel = contrastive_kernels(device);
-  const NormalizeShape rows{shape.M, shape.D};
-  const Tensor z = Tensor::empty(x.shape(), device), norm = Tensor::empty({shape.M}, device);
-  const Tensor log_sum = Tensor::empty({shape.M}, device);
-  Tensor loss = Tensor::empty({1}, device);
-  kernel.l2_normalize(queue, rows, x.data(), z.data(), norm.data());
-  kernel.nt_xent_forward(queue, shape, z.data(), loss.data(), log_sum.data());
-  return record("nt_xent", loss, {&x}, [shape, rows, z, norm, log_sum](const Tensor& dloss, InputGradients& gradients) {
-    Queue backward_queue(dloss.device());
-    const ContrastiveKernels& kernels = contrastive_kernels(dloss.device());
-    const Tensor dz = Tensor::empty(z.shape(), z.device());
-    kernels.nt_xent_backward(backward_queue, shape, z.data(), log_sum.data(), dloss.data(), dz.data(),
-                             GradientMode::overwrite);
-    const GradientTarget dx = gradients.target(0);
-    kernels.l2_normalize_backward(backward_queue, rows, z.data(), norm.data(), dz.data(), dx.data, dx.mode);
-  });
+Tensor rows(const Tensor& x, int64_t begin, int64_t count) {
+  require(x.shape().rank() == 2 && begin >= 0 && count >= 1 && begin + count <= x.dim(0), "rows",
+          fmt::format("at least {} rows [M, D]", begin + count), x);
+  const int64_t D = x.dim(1);
+  return record(
+      "rows", x.slice(begin * D, {count, D}), {&x},
+      [begin, D, whole = x.shape()](const Tensor& dy, InputGradients& gradients) {
+        Queue backward_queue(dy.device());
+        const GradientTarget dx = gradients.target(0);
+        if (dx.mode == GradientMode::overwrite)
+          fill_zero(backward_queue, dx.data, static_cast<size_t>(whole.count()) * sizeof(float));
+        elementwise_kernels(dy.device()).scale(backward_queue, dy.count(), 1, dy.data(), dx.data + begin * D, dx.mode);
+      });
 }
 
 Tensor bce_with_logits(const Tensor& logits, const Tensor& targets, const BceWeights& weights) {

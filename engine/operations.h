@@ -50,6 +50,12 @@ Tensor add(const Tensor& a, const Tensor& b);
 /// Joins the last dimension.
 Tensor concatenate(const Tensor& a, const Tensor& b);
 
+/// Each lead as a series of its own: x [views · N, L, C] → [views · C · N, L, 1], lead after lead within a view. For
+/// signals: no gradient flows through it.
+Tensor split_leads(const Tensor& x, int views = 1);
+/// The mean over the leads that split_leads took apart: x [views · leads · N, D] → [views · N, D].
+Tensor mean_over_leads(const Tensor& x, int leads, int views = 1);
+
 /// What a dropout draws from. The mask of a record depends on the seed, the step, the layer and the record's place in
 /// the batch.
 struct DropoutStream {
@@ -64,10 +70,8 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 Tensor mean_over_time(const Activation& x);
 Tensor mean_over_time(const Tensor& x);
 Tensor max_pool(const Tensor& x, int window, int stride, int padding = 0);
-/// Rows of unit length; a row of zeros stays zero. x [M, D].
-Tensor l2_normalize(const Tensor& x);
-/// NT-Xent of the rows of x after their normalisation; rows 0 … N−1 are the first views, N … 2N−1 the second. A scalar.
-Tensor nt_xent(const Tensor& x, float temperature);
+/// Rows begin … begin + count − 1 of x [M, D], in the same memory.
+Tensor rows(const Tensor& x, int64_t begin, int64_t count);
 
 /// Weights of the binary cross-entropy (kernels/classification); empty weights are ones. [C] each.
 struct BceWeights {

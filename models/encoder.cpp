@@ -50,4 +50,9 @@ Activation ECGEncoder1DCNN::forward(const Tensor& x, Mode mode) {
   return activation;
 }
 
+Tensor ECGEncoder1DCNN::latent(const Tensor& x, Mode mode) {
+  if (options_.leads != 1 || x.dim(2) == 1) return mean_over_time(forward(x, mode));
+  return mean_over_leads(lead_latents(x, mode), static_cast<int>(x.dim(2)), mode.groups);
+}
+
 }  // namespace systole::models

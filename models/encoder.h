@@ -32,8 +32,11 @@ class ECGEncoder1DCNN {
 
   /// x [N, L, leads] → features [N, L/8, 4·width], their BatchNorm and ReLU pending.
   Activation forward(const Tensor& x, Mode mode);
-  /// The mean of the features over time: [N, 4·width].
-  Tensor latent(const Tensor& x, Mode mode) { return mean_over_time(forward(x, mode)); }
+  /// The mean of the features over time: [N, 4·width]. An encoder of one lead reads each lead of a record on its own,
+  /// with the same weights, and the latent is the mean over them.
+  Tensor latent(const Tensor& x, Mode mode);
+  /// For an encoder of one lead: x [views · N, L, leads] → [views · leads · N, 4·width], lead after lead within a view.
+  Tensor lead_latents(const Tensor& x, Mode mode) { return mean_over_time(forward(split_leads(x, mode.groups), mode)); }
 
   int latent_size() const { return 4 * options_.width; }
   const EncoderOptions& options() const { return options_; }

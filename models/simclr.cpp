@@ -9,7 +9,11 @@ Simclr::Simclr(ParameterStore& store, const SimclrOptions& options)
       output_(LinearLayer::declare(store, "projection_head.net.2.", options.hidden_size, options.projection_size)) {}
 
 Tensor Simclr::project(const Tensor& views, Mode mode) {
-  return output_.forward(relu(hidden_.forward(encoder_.latent(views, mode))));
+  return project_latent(encoder_.latent(views, mode));
+}
+
+Tensor Simclr::project_leads(const Tensor& views, Mode mode) {
+  return project_latent(encoder_.lead_latents(views, mode));
 }
 
 }  // namespace systole::models

@@ -299,7 +299,7 @@ void train_classifier(ClassifierOptions o) {
   const models::EncoderOptions encoder_options =
       encoder ? encoder->options
               : models::EncoderOptions{.leads = static_cast<int>(dataset.lead_count()), .width = o.width};
-  if (encoder_options.leads != static_cast<int>(dataset.lead_count()))
+  if (encoder_options.leads != 1 && encoder_options.leads != static_cast<int>(dataset.lead_count()))
     throw Error(fmt::format("{}: the encoder reads {} leads; the records of {} have {}", o.ssl_checkpoint.string(),
                             encoder_options.leads, dataset.name, dataset.lead_count()));
   const int trained_length = encoder ? encoder->description.signal_length : 0;

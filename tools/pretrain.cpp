@@ -1,22 +1,17 @@
-// systole pretrain: SimCLR on the records of folds 1–8, without their labels.
+// systole pretrain: SimCLR's network and views on the records of folds 1–8, without their labels, and a contrastive
+// loss of the user's choice.
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <fmt/format.h>
 #include <memory>
-#include <numeric>
+#include <optional>
 
-#include "data/label_fraction.h"
-#include "engine/arena.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
-#include "models/simclr.h"
 #include "tools/command.h"
-#include "tools/ecg_data.h"
 #include "tools/model_file.h"
-#include "tools/progress.h"
-#include "tools/recipe_options.h"
-#include "tools/run_log.h"
-#include "tools/training.h"
+#include "tools/pretraining.h"
 
 namespace systole::tools {
 namespace {
@@ -26,30 +21,96 @@ struct PretrainOptions {
   DataOptions data;
   TrainingOptions training{.epochs = 20, .batch_size = 256};
   RecipeOptions augmentation;
-  std::string method = "simclr", shuffle = "standard";
-  double temperature = 0.07;
-  int projection_dim = 128, projection_hidden = 2048, width = 64;
+  std::string method = "simclr", loss = "nt-xent", shuffle = "standard";
+  std::optional<double> temperature, ema_decay;
+  std::optional<std::string> positives;
+  std::optional<int> queue_size;
+  bool learn_temperature = false;
+  int projection_dim = 128, projection_hidden = 2048, width = 64, patient_pairs = 0;
   std::filesystem::path out, save_init;
 };
 
-nlohmann::json to_json(const PretrainOptions& o, const augment::NamedRecipe& recipe) {
+/// The loss's own defaults where nothing else was asked for.
+PretrainingOptions pretraining_options(const PretrainOptions& o) {
+  const models::LossDefinition& loss = models::loss_definition(o.loss);
+  PretrainingOptions result{
+      .training = o.training,
+      .loss = {.name = o.loss,
+               .temperature = static_cast<float>(o.temperature.value_or(loss.temperature)),
+               .learn_temperature = o.learn_temperature},
+      .moco = {},
+      .projection_dim = o.projection_dim,
+      .projection_hidden = o.projection_hidden,
+      .width = o.width,
+      .shuffle = o.shuffle != "none",
+      .patient_positives = o.positives ? *o.positives == "patient" : loss.positives == models::Positives::patient,
+      .patient_pairs = o.patient_pairs,
+      .seed = o.common.seed};
+  if (o.queue_size) result.moco.queue_size = *o.queue_size;
+  if (o.ema_decay) result.moco.decay = *o.ema_decay;
+  result.moco.patient_positives = result.patient_positives;
+  return result;
+}
+
+nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chosen, const augment::NamedRecipe& recipe) {
+  const models::LossDefinition& loss = models::loss_definition(o.loss);
   nlohmann::json json{{"command", "pretrain"},
                       {"method", o.method},
+                      {"loss", o.loss},
                       {"training", to_json(o.training)},
-                      {"temperature", o.temperature},
                       {"projection_dim", o.projection_dim},
                       {"projection_hidden", o.projection_hidden},
                       {"width", o.width},
                       {"augment", nlohmann::json::parse(augment::to_json(recipe))},
+                      {"patient_pairs", o.patient_pairs},
                       {"shuffle", o.shuffle}};
+  if (loss.temperature > 0) {
+    json["temperature"] = o.temperature.value_or(loss.temperature);
+    json["learn_temperature"] = o.learn_temperature;
+  }
+  if (loss.positives != models::Positives::partner) json["positives"] = chosen.patient_positives ? "patient" : "record";
+  if (o.loss == "moco") {
+    json["queue_size"] = chosen.moco.queue_size;
+    json["ema_decay"] = chosen.moco.decay;
+  }
   json.update(to_json(o.common));
   return json;
 }
 
+void check_loss(const PretrainOptions& o) {
+  const models::LossDefinition& loss = models::loss_definition(o.loss);
+  const auto only_for = [&](bool given, const char* option, bool fits, const std::string& losses) {
+    if (given && !fits) throw UsageError(fmt::format("{} goes with --loss {}, not with {}", option, losses, o.loss));
+  };
+  const auto names_where = [](const auto& condition) {
+    std::string names;
+    for (const models::LossDefinition& d : models::loss_definitions())
+      if (condition(d)) names += (names.empty() ? "" : ", ") + std::string(d.name);
+    return names;
+  };
+  const auto has_temperature = [](const models::LossDefinition& d) { return d.temperature > 0; };
+  const auto has_ids = [](const models::LossDefinition& d) { return d.positives != models::Positives::partner; };
+  only_for(o.temperature.has_value(), "--temperature", has_temperature(loss), names_where(has_temperature));
+  only_for(o.learn_temperature, "--learn-temperature", has_temperature(loss), names_where(has_temperature));
+  only_for(o.positives.has_value(), "--positives", has_ids(loss), names_where(has_ids));
+  only_for(o.queue_size.has_value(), "--queue-size", o.loss == "moco", "moco");
+  only_for(o.ema_decay.has_value(), "--ema-decay", o.loss == "moco", "moco");
+  require_option(!o.temperature || (*o.temperature > 0 && std::isfinite(*o.temperature)), "--temperature", "positive",
+                 fmt::to_string(o.temperature.value_or(0)));
+  require_option(!o.queue_size || (*o.queue_size >= 1 && *o.queue_size <= 1 << 24), "--queue-size",
+                 "between 1 and 16777216", std::to_string(o.queue_size.value_or(0)));
+  require_option(!o.ema_decay || (*o.ema_decay >= 0 && *o.ema_decay <= 1), "--ema-decay", "between 0 and 1",
+                 fmt::to_string(o.ema_decay.value_or(0)));
+  require_option(o.patient_pairs >= 0 && 2 * o.patient_pairs <= o.training.batch_size, "--patient-pairs",
+                 fmt::format("between 0 and {}, half of --batch-size", o.training.batch_size / 2),
+                 std::to_string(o.patient_pairs));
+  require_option(o.patient_pairs == 0 || o.shuffle == "standard", "--patient-pairs", "--shuffle standard with it",
+                 "--shuffle " + o.shuffle);
+}
+
 void check(const PretrainOptions& o) {
   check(o.training);
-  require_option(o.temperature > 0 && std::isfinite(o.temperature), "--temperature", "positive",
-                 fmt::to_string(o.temperature));
+  check_loss(o);
   require_option(o.projection_dim >= 1 && o.projection_dim <= 65536, "--projection-dim", "between 1 and 65536",
                  std::to_string(o.projection_dim));
   require_option(o.projection_hidden >= 1 && o.projection_hidden <= 65536, "--projection-hidden", "between 1 and 65536",
@@ -61,98 +122,14 @@ void check(const PretrainOptions& o) {
   require_option(o.out != o.save_init, "--save-init", "another file than --out", o.save_init.string());
 }
 
-/// The steps of one run. One batch is the unit of work; everything random follows from the seed, the step and the
-/// record.
-class Pretraining {
- public:
-  Pretraining(const PretrainOptions& options, const ViewOptions& views, const data::Dataset& dataset,
-              const data::Normalization& normalization, Device device)
-      : options_(options),
-        views_(views),
-        batches_(dataset, normalization, views.length, device),
-        arena_(device),
-        model_(store_, {.encoder = {.leads = static_cast<int>(dataset.lead_count()), .width = options.width},
-                        .hidden_size = options.projection_hidden,
-                        .projection_size = options.projection_dim,
-                        .temperature = static_cast<float>(options.temperature)}) {
-    store_.allocate(device, options.common.seed);
-    optimizer_ = std::make_unique<Optimizer>(store_, optimizer_options(options.training));
-  }
-
-  void run(std::span<const size_t> records, RunLog& log) {
-    const auto batch = static_cast<size_t>(options_.training.batch_size);
-    const size_t tail = records.size() % batch;
-    // A last batch of one record has no negatives: it is left out.
-    const auto steps_per_epoch = static_cast<int64_t>(records.size() / batch + (tail >= 2 ? 1 : 0));
-    if (steps_per_epoch == 0) throw Error("contrastive pre-training needs at least two records");
-    const Schedule schedule = make_schedule(options_.training, steps_per_epoch);
-    const auto strategy = options_.shuffle == "none" ? data::BalanceStrategy::none : data::BalanceStrategy::standard;
-
-    const auto per_epoch = static_cast<int64_t>(records.size() - (tail == 1 ? 1 : 0));
-    Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG");
-    int64_t done = 0;
-    for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
-      const std::vector<size_t> order = data::epoch_order(batches_.dataset(), {records.begin(), records.end()},
-                                                          strategy, options_.common.seed, static_cast<uint32_t>(epoch));
-      double loss_sum = 0;
-      for (int64_t i = 0; i < steps_per_epoch; ++i) {
-        const size_t begin = static_cast<size_t>(i) * batch;
-        const std::span<const size_t> rows = std::span(order).subspan(begin, std::min(batch, order.size() - begin));
-        const double rate = schedule.at(optimizer_->steps());
-        const Result result = step(rows, rate);
-        loss_sum += result.loss;
-        done += static_cast<int64_t>(rows.size());
-        progress.update(done, fmt::format("epoch {} loss {:.4f}", epoch + 1, result.loss));
-        const int64_t number = optimizer_->steps();
-        if (number % options_.training.log_every == 0 || number == 1)
-          log.write({{"step", number},
-                     {"epoch", epoch + 1},
-                     {"loss", result.loss},
-                     {"lr", rate},
-                     {"gradient_norm", result.gradient_norm},
-                     {"ecg_per_second", static_cast<double>(done) / progress.seconds()}});
-      }
-      log.write({{"epoch", epoch + 1},
-                 {"mean_loss", loss_sum / static_cast<double>(steps_per_epoch)},
-                 {"seconds", progress.seconds()}});
-    }
-    progress.finish();
-    fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", done, clock_text(progress.seconds()),
-               static_cast<double>(done) / progress.seconds());
-  }
-
-  const ParameterStore& store() const { return store_; }
-
- private:
-  struct Result {
-    double loss, gradient_norm;
-  };
-
-  Result step(std::span<const size_t> records, double learning_rate) {
-    const ArenaScope scope(arena_);
-    const Tensor views = batches_.views(records, {.count = 2,
-                                                  .recipe = views_.recipe.recipe,
-                                                  .segment = views_.segment,
-                                                  .seed = options_.common.seed,
-                                                  .step = static_cast<uint32_t>(optimizer_->steps())});
-    store_.zero_gradients();
-    const Tensor loss = model_.loss(views);
-    backward(loss);
-    const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
-    require_finite("loss", value, optimizer_->steps() + 1);
-    const double norm = optimizer_->step(static_cast<float>(learning_rate));
-    require_finite("gradient's norm", norm, optimizer_->steps());
-    return {value, norm};
-  }
-
-  const PretrainOptions& options_;
-  const ViewOptions& views_;
-  Batches batches_;
-  Arena arena_;
-  ParameterStore store_;
-  models::Simclr model_;
-  std::unique_ptr<Optimizer> optimizer_;
-};
+/// CMSC is defined by its views.
+void check_views(const PretrainOptions& o, const ViewOptions& views) {
+  if (o.loss == "cmsc" && views.segment != augment::Segment::disjoint)
+    throw UsageError(
+        fmt::format("--loss cmsc compares segments that do not overlap; the recipe {} has none (add after its "
+                    "name: crop.seconds=5 crop.disjoint=yes)",
+                    views.recipe.name));
+}
 
 void pretrain(const PretrainOptions& o) {
   check(o);
@@ -162,23 +139,38 @@ void pretrain(const PretrainOptions& o) {
   const std::vector<size_t> records = records_of_folds(dataset, kTrainingFolds);
   const data::Normalization normalization = data::measure_normalization(dataset, records);
   const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
-  Pretraining run(o, views, dataset, normalization, device);
+  check_views(o, views);
+  const PretrainingOptions chosen = pretraining_options(o);
+  Pretraining run(chosen, views, dataset, normalization, device);
 
   if (!o.save_init.empty())
     write_tensor_file(o.save_init, {{{"encoder", run.store().state(models::Simclr::kEncoderPrefix)},
                                      {"projection_head", run.store().state("projection_head.")}},
                                     ""});
   RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(stderr, "{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
-             o.method, records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
+  fmt::print(stderr,
+             "{} with {} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
+             o.method, o.loss, records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
   run.run(records, log);
   write_model(o.out, run.store(), "encoder", models::Simclr::kEncoderPrefix,
               {.normalization = normalization,
                .signal_length = views.length,
                .label_set = {},
                .classes = {},
-               .run = to_json(o, recipe)});
+               .run = to_json(o, chosen, recipe)});
   fmt::print("encoder: {}\nmetrics: {}\n", o.out.string(), beside(o.out, "metrics.jsonl").string());
+}
+
+std::string loss_help() {
+  std::string text = "Contrastive loss:";
+  for (const models::LossDefinition& loss : models::loss_definitions()) {
+    text += fmt::format("\n{}: {} ({}", loss.name, loss.meaning, loss.source);
+    if (loss.temperature > 0) text += fmt::format("; temperature {}", loss.temperature);
+    if (loss.positives != models::Positives::partner)
+      text += loss.positives == models::Positives::patient ? "; positives by patient" : "; positives by record";
+    text += ")";
+  }
+  return text + "\n";
 }
 
 }  // namespace
@@ -193,7 +185,21 @@ void add_pretrain(CLI::App& app) {
       ->check(CLI::IsMember({"simclr"}))
       ->capture_default_str();
   add_training_options(command, o.training);
-  command.add_option("--temperature", o.temperature, "Temperature of NT-Xent")->capture_default_str();
+  command.add_option("--loss", o.loss, loss_help())->capture_default_str();
+  command.add_option("--temperature", o.temperature,
+                     "Temperature of the loss, at the start where it is learned [default: the loss's own, see --loss]");
+  command.add_flag("--learn-temperature", o.learn_temperature, "Train the temperature too; it stays above 0.01");
+  command
+      .add_option("--positives", o.positives,
+                  "What belongs together: record or patient [default: the loss's own, see --loss]")
+      ->check(CLI::IsMember({"record", "patient"}));
+  command
+      .add_option("--patient-pairs", o.patient_pairs,
+                  "Patients with two records in every batch; 0: as many as chance gives")
+      ->capture_default_str();
+  command.add_option("--queue-size", o.queue_size, "moco: views of earlier batches to compare with [default: 4096]");
+  command.add_option("--ema-decay", o.ema_decay,
+                     "moco: share of its weights that the following encoder keeps in a step [default: 0.999]");
   command.add_option("--projection-dim", o.projection_dim, "Size of the projections")->capture_default_str();
   command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")
       ->capture_default_str();

@@ -23,4 +23,13 @@ const std::vector<ConcatenateCase>& concatenate_cases() {
   return cases;
 }
 
+const std::vector<SplitLeadsCase>& split_leads_cases() {
+  static const std::vector<SplitLeadsCase> cases = {
+      {"one lead", {.V = 1, .N = 3, .L = 7, .C = 1}},
+      {"odd records", {.V = 2, .N = 3, .L = 257, .C = 5}},
+      {"two views of 64 records", {.V = 2, .N = 64, .L = 1000, .C = 12}},
+  };
+  return cases;
+}
+
 }  // namespace systole::kernels

@@ -32,4 +32,14 @@ struct ConcatenateCase {
 
 const std::vector<ConcatenateCase>& concatenate_cases();
 
+struct SplitLeadsCase {
+  const char* name;
+  SplitLeadsShape shape;
+
+  double flop() const { return 0; }
+  double bytes() const { return 2.0 * sizeof(float) * shape.V * shape.N * shape.L * shape.C; }
+};
+
+const std::vector<SplitLeadsCase>& split_leads_cases();
+
 }  // namespace systole::kernels

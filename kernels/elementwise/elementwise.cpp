@@ -12,4 +12,8 @@ std::string text(const DropoutShape& s) {
   return fmt::format("N={} elements={} p={}", s.N, s.elements, s.p);
 }
 
+std::string text(const SplitLeadsShape& s) {
+  return fmt::format("V={} N={} L={} C={}", s.V, s.N, s.L, s.C);
+}
+
 }  // namespace systole::kernels

@@ -193,6 +193,22 @@ void concatenate_backward(Queue& queue, const ConcatenateShape& s, const float* 
          da_mode == GradientMode::accumulate, db, db_mode == GradientMode::accumulate);
 }
 
+// ---- leads
+
+/// A thread has one sample of a record and writes it to each lead's series: its neighbours write next to it. They read
+/// C values apart, but a block reads every byte of its lines, the first lead from memory and the others from the cache.
+__global__ __launch_bounds__(kThreads, 4) void split(SplitLeadsShape s, const float* __restrict__ x,  // [V, N, L, C]
+                                                     float* __restrict__ y) {                         // [V, C, N, L]
+  const int64_t m = blockIdx.x, l = int64_t{blockIdx.y} * kThreads + threadIdx.x;
+  if (l >= s.L) return;
+  const int64_t view = m / s.N, record = m % s.N;
+  for (int c = 0; c < s.C; ++c) y[((view * s.C + c) * s.N + record) * s.L + l] = x[(m * s.L + l) * s.C + c];
+}
+
+void split_leads(Queue& queue, const SplitLeadsShape& s, const float* x, float* y) {
+  launch(queue, {.grid = {int64_t{s.V} * s.N, ceil_div(s.L, kThreads)}, .block = {kThreads}}, split, s, x, y);
+}
+
 // ---- dropout
 
 /// A thread takes four consecutive elements of a record, which are the four words of one Philox block: element i is
@@ -254,6 +270,7 @@ extern const ElementwiseKernels elementwise{
     .scale = scale,
     .concatenate = concatenate,
     .concatenate_backward = concatenate_backward,
+    .split_leads = split_leads,
     .dropout = dropout,
 };
 

@@ -1,4 +1,4 @@
-// Operations on one element at a time, and the copies that join channels.
+// Operations on one element at a time, and the copies that join channels or take leads apart.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,11 @@ struct ConcatenateShape {
   int C_a, C_b;
 };
 
+/// V views of N records with L samples of C leads, and each lead as a series of its own.
+struct SplitLeadsShape {
+  int V, N, L, C;
+};
+
 /// Dropout with probability p: element i is kept when draw i of the stream is ≥ p, and then scaled by 1 / (1 − p).
 /// Elements are counted within their record, and the stream's record number is first_record + n, so that the mask of a
 /// record does not depend on the batch around it. (Srivastava et al. 2014, the "inverted" form.)
@@ -31,6 +36,7 @@ struct DropoutShape {
 
 std::string text(const ConcatenateShape& shape);
 std::string text(const DropoutShape& shape);
+std::string text(const SplitLeadsShape& shape);
 
 struct ElementwiseKernels {
   /// y = max(x, 0).
@@ -51,6 +57,9 @@ struct ElementwiseKernels {
   Entry<"elementwise.concatenate_backward", void(const ConcatenateShape&, const float* dy, float* da,
                                                  GradientMode da_mode, float* db, GradientMode db_mode)>
       concatenate_backward;
+
+  /// x [V, N, L, C] → y [V, C, N, L]: one lead of all records after the other.
+  Entry<"elementwise.split_leads", void(const SplitLeadsShape&, const float* x, float* y)> split_leads;
 
   /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is
   /// drawn again, not stored. x, y [N, elements]; y may be x in mode overwrite.

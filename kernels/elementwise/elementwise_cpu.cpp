@@ -83,6 +83,17 @@ void concatenate_backward(Queue&, const ConcatenateShape& s, const float* dy, fl
   });
 }
 
+void split_leads(Queue&, const SplitLeadsShape& s, const float* x, float* y) {
+  parallel_for(int64_t{s.V} * s.N, [&](int64_t m) {
+    const int64_t view = m / s.N, record = m % s.N;
+    const float* from = x + m * s.L * s.C;
+    for (int c = 0; c < s.C; ++c) {
+      float* to = y + ((view * s.C + c) * s.N + record) * s.L;
+      for (int l = 0; l < s.L; ++l) to[l] = from[int64_t{l} * s.C + c];
+    }
+  });
+}
+
 constexpr int kBlocks = 16;  // Philox blocks drawn before their use, so that the use is a vector loop
 
 /// bits[4·b + w] = word w of block first + b of the stream.
@@ -130,6 +141,7 @@ const ElementwiseKernels elementwise{
     .scale = scale,
     .concatenate = concatenate,
     .concatenate_backward = concatenate_backward,
+    .split_leads = split_leads,
     .dropout = dropout,
 };
 }  // namespace cpu

@@ -3,6 +3,7 @@
 #include "engine/graph.h"
 
 #include "engine/arena.h"
+#include "engine/contrastive.h"
 #include "engine/operations.h"
 #include "engine/parameters.h"
 #include "tests/support.h"

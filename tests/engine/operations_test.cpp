@@ -3,79 +3,19 @@
 
 #include "engine/operations.h"
 
-#include <functional>
-
-#include "kernels/elementwise/elementwise.h"
+#include "tests/engine/operation_check.h"
 #include "tests/reference/batch_norm.h"
 #include "tests/reference/classification.h"
-#include "tests/reference/contrastive.h"
 #include "tests/reference/conv1d.h"
 #include "tests/reference/elementwise.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/pool.h"
-#include "tests/support.h"
-#include "tests/tensors.h"
 
 using namespace systole;
+using test::check_operation, test::Doubles, test::Input, test::leaf, test::probe;
 namespace reference = systole::test::reference;
 
 namespace {
-
-using Doubles = std::vector<double>;
-
-struct Input {
-  Shape shape;
-  std::vector<float> values;
-  Input(const Shape& s, uint32_t which, float shift = 0, float scale = 1)
-      : shape(s), values(test::random_normal(static_cast<size_t>(s.count()), which, scale)) {
-    for (float& v : values) v += shift;
-  }
-};
-
-Tensor leaf(const Input& input) {
-  Tensor t = test::tensor(input.values, input.shape);
-  make_leaf(t, test::zeros(input.shape));
-  return t;
-}
-
-/// Σ c·y as the end of a graph, so that the gradient of y is c.
-Tensor probe(const Tensor& y, const std::vector<float>& c) {
-  Tensor sum = test::zeros({1});
-  return record("probe", sum, {&y}, [c](const Tensor&, InputGradients& gradients) {
-    const GradientTarget dy = gradients.target(0);
-    const Tensor gradient = test::tensor(c, {static_cast<int64_t>(c.size())});
-    Queue queue(test::device());
-    kernels::elementwise_kernels(test::device()).scale(queue, gradient.count(), 1, gradient.data(), dy.data, dy.mode);
-  });
-}
-
-void check_operation(const std::string& name, const std::vector<Input>& inputs,
-                     const std::function<Tensor(const std::vector<Tensor>&)>& operation,
-                     const std::function<Doubles(const std::vector<Doubles>&)>& exact) {
-  std::vector<Tensor> leaves;
-  std::vector<Doubles> values;
-  for (const Input& input : inputs) {
-    leaves.push_back(leaf(input));
-    values.push_back(test::to_double(input.values));
-  }
-  const Tensor y = operation(leaves);
-  test::check_close(y.to_vector(), exact(values), 1e-5, name);
-
-  const std::vector<float> c = test::random_normal(static_cast<size_t>(y.count()), 99);
-  backward(probe(y, c));
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto sum = [&](const Doubles& x) {
-      std::vector<Doubles> changed = values;
-      changed[i] = x;
-      const Doubles result = exact(changed);
-      double total = 0;
-      for (size_t k = 0; k < result.size(); ++k) total += c[k] * result[k];
-      return total;
-    };
-    test::check_close(gradient_of(leaves[i]).to_vector(), test::finite_differences(sum, values[i]), 2e-5,
-                      fmt::format("{}, gradient of input {}", name, i));
-  }
-}
 
 /// A BatchNorm on leaves, with its buffers.
 struct Norm {
@@ -223,16 +163,33 @@ TEST_CASE("engine: mean_over_time and max_pool") {
       });
 }
 
-TEST_CASE("engine: l2_normalize and nt_xent") {
+TEST_CASE("engine: rows of a tensor, whose gradients meet again") {
   check_operation(
-      "l2_normalize", {{{4, 7}, 1}}, [](const auto& t) { return l2_normalize(t[0]); },
-      [](const auto& v) { return reference::l2_normalize(4, 7, v[0]); });
-  for (float temperature : {0.07f, 0.5f})
-    check_operation(
-        "nt_xent", {{{6, 5}, 1}}, [&](const auto& t) { return nt_xent(t[0], temperature); },
-        [&](const auto& v) {
-          return Doubles{reference::nt_xent<double>(6, 5, temperature, reference::l2_normalize(6, 5, v[0])).loss};
-        });
+      "rows", {{{5, 3}, 1}}, [](const auto& t) { return add(rows(t[0], 1, 2), rows(t[0], 2, 2)); },
+      [](const auto& v) {
+        Doubles sum(6);
+        for (int k = 0; k < 6; ++k) sum[k] = v[0][3 + k] + v[0][6 + k];
+        return sum;
+      });
+}
+
+TEST_CASE("engine: leads taken apart, and their mean") {
+  const Tensor x = test::tensor(test::random_normal(2 * 3 * 4 * 2, 1), {6, 4, 2});  // 2 views of 3 records, 2 leads
+  const std::vector<float> values = x.to_vector(), split = split_leads(x, 2).to_vector();
+  CHECK(split_leads(x, 2).shape() == Shape{12, 4, 1});
+  for (int view = 0; view < 2; ++view)
+    for (int n = 0; n < 3; ++n)
+      for (int lead = 0; lead < 2; ++lead)
+        for (int l = 0; l < 4; ++l)
+          CHECK(split[((view * 2 + lead) * 3 + n) * 4 + l] == values[((view * 3 + n) * 4 + l) * 2 + lead]);
+  check_operation(
+      "mean_over_leads", {{{12, 5}, 1}}, [](const auto& t) { return mean_over_leads(t[0], 2, 2); },
+      [](const auto& v) {
+        Doubles mean;
+        for (int view = 0; view < 2; ++view)
+          for (int k = 0; k < 3 * 5; ++k) mean.push_back((v[0][view * 30 + k] + v[0][view * 30 + 15 + k]) / 2);
+        return mean;
+      });
 }
 
 TEST_CASE("engine: bce_with_logits, plain, weighted and focal") {
@@ -264,8 +221,8 @@ TEST_CASE("engine: shapes that do not fit are refused with the operation and the
   CHECK(sentence([&] { linear(series, rows, {}); }).find("linear: expected an input [M, D]") == 0);
   CHECK(sentence([&] { linear(rows, test::zeros({3, 2}), test::zeros({3})); }).find("a bias [2]") != std::string::npos);
   CHECK(sentence([&] { add(series, rows); }).find("[2, 5, 3]") != std::string::npos);
-  CHECK(sentence([&] { nt_xent(test::zeros({5, 3}), 0.1f); }).find("5") != std::string::npos);
-  CHECK(sentence([&] { nt_xent(rows, 0); }).find("0") != std::string::npos);
+  CHECK(sentence([&] { systole::rows(rows, 3, 2); }) ==
+        "rows: expected at least 5 rows [M, D], found the shape [4, 3]");
   CHECK(sentence([&] { max_pool(series, 7, 1); }).find("7") != std::string::npos);
   CHECK(sentence([&] { dropout(rows, 1, {}, Mode::train()); }).find("[0, 1)") != std::string::npos);
   if (test::device() != Device::cpu)

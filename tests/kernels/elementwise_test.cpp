@@ -301,6 +301,25 @@ TEST_CASE("elementwise: a record's dropout depends on its name only, not on its 
   CHECK(dropout(other, x) != y);
 }
 
+TEST_CASE("elementwise: split_leads puts every sample where its lead, record and view are") {
+  for (const SplitLeadsCase& c : split_leads_cases()) {
+    const SplitLeadsShape& s = c.shape;
+    const std::vector<float> x = random_normal(size_t(s.V) * s.N * s.L * s.C, 1);
+    std::vector<float> y(x.size(), NAN);
+    {
+      OnDevice d;
+      ew().split_leads(d.queue(), s, d.in(x), d.out(y));
+    }
+    std::vector<float> expected(x.size());
+    size_t i = 0;
+    for (int v = 0; v < s.V; ++v)
+      for (int n = 0; n < s.N; ++n)
+        for (int l = 0; l < s.L; ++l)
+          for (int lead = 0; lead < s.C; ++lead) expected[((size_t(v) * s.C + lead) * s.N + n) * s.L + l] = x[i++];
+    CHECK_MESSAGE(y == expected, c.name);
+  }
+}
+
 TEST_CASE("elementwise: the same bits for any schedule") {
   const DropoutShape s{.N = 3, .elements = 33000, .p = 0.5f, .seed = seed(), .step = 3, .layer = 1};
   const std::vector<float> x = random_normal(s.N * s.elements, 1);

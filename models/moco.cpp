@@ -1,0 +1,58 @@
+#include "models/moco.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "engine/optimizer.h"
+
+namespace systole::models {
+namespace {
+
+constexpr int32_t kNobody = -1;
+
+/// Rows [first, first + count) of a tensor, in the same memory.
+Tensor part(const Tensor& x, int64_t first, int64_t count) {
+  if (x.shape().rank() == 1) return x.slice(first, {count});
+  return x.slice(first * x.dim(1), {count, x.dim(1)});
+}
+
+}  // namespace
+
+Moco::Moco(const ParameterStore& online, const SimclrOptions& network, const MocoOptions& options)
+    : online_(online), options_(options), network_(store_, network) {
+  if (options.queue_size < 1) throw Error(fmt::format("MoCo: a queue of {} rows", options.queue_size));
+  const Device device = online.values().device();
+  store_.allocate(device, 0);
+  store_.values().copy_from(online.values().slice(0, store_.values().shape()));
+  store_.buffers().copy_from(online.buffers().slice(0, store_.buffers().shape()));
+  queue_ = Tensor::zeros({options.queue_size, network.projection_size}, device);
+  queue_ids_ = Tensor::zeros({options.queue_size}, device, DType::i32);
+}
+
+void Moco::add_keys(const Tensor& second_views, ViewBatch& batch) {
+  const NoGradient none;
+  const int64_t N = second_views.dim(0), queued = this->queued();
+  const Device device = second_views.device();
+  batch.keys = Tensor::empty({N + queued, queue_.dim(1)}, device);
+  batch.key_ids = Tensor::empty({N + queued}, device, DType::i32);
+  part(batch.keys, 0, N).copy_from(network_.project(second_views, Mode::train()));
+  part(batch.key_ids, 0, N).copy_from(batch.ids);
+  if (queued == 0) return;
+  part(batch.keys, N, queued).copy_from(part(queue_, 0, queued));
+  part(batch.key_ids, N, queued).copy_from(part(queue_ids_, 0, queued));
+}
+
+void Moco::follow(const ViewBatch& batch) {
+  ema(online_.values().slice(0, store_.values().shape()), store_.values(), options_.decay);
+  const int64_t N = batch.ids.count(), size = options_.queue_size;
+  const Tensor nobody = Tensor::from(std::vector<int32_t>(static_cast<size_t>(N), kNobody), {N}, batch.ids.device());
+  const Tensor& ids = options_.patient_positives ? batch.ids : nobody;
+  for (int64_t done = 0; done < N;) {  // a batch may be larger than the queue, or wrap around
+    const int64_t place = pushed_ % size, count = std::min(N - done, size - place);
+    part(queue_, place, count).copy_from(part(batch.keys, done, count));
+    part(queue_ids_, place, count).copy_from(part(ids, done, count));
+    done += count, pushed_ += count;
+  }
+}
+
+}  // namespace systole::models

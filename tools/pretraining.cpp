@@ -1,0 +1,146 @@
+#include "tools/pretraining.h"
+
+#include <fmt/format.h>
+#include <numeric>
+
+#include "data/label_fraction.h"
+#include "data/patient_batches.h"
+#include "tools/command.h"
+#include "tools/progress.h"
+
+namespace systole::tools {
+namespace {
+
+models::SimclrOptions network_of(const PretrainingOptions& o, const data::Dataset& dataset) {
+  const bool single_leads = models::loss_definition(o.loss.name).slots != models::Slots::views;
+  return {.encoder = {.leads = single_leads ? 1 : static_cast<int>(dataset.lead_count()), .width = o.width},
+          .hidden_size = o.projection_hidden,
+          .projection_size = o.projection_dim,
+          .temperature = o.loss.temperature};
+}
+
+int64_t sum_of(const Tensor& counts) {
+  if (!counts) return 0;
+  const std::vector<int32_t> values = counts.to_vector<int32_t>();
+  return std::accumulate(values.begin(), values.end(), int64_t{0});
+}
+
+}  // namespace
+
+Pretraining::Pretraining(const PretrainingOptions& options, const ViewOptions& views, const data::Dataset& dataset,
+                         const data::Normalization& normalization, Device device)
+    : options_(options),
+      views_(views),
+      batches_(dataset, normalization, views.length, device),
+      patients_(data::patient_numbers(dataset)),
+      arena_(device),
+      network_options_(network_of(options, dataset)),
+      network_(store_, network_options_),
+      loss_(store_, options.loss) {
+  store_.allocate(device, options.seed);
+  optimizer_ = std::make_unique<Optimizer>(store_, optimizer_options(options.training));
+  if (options.loss.name == "moco") moco_.emplace(store_, network_options_, options.moco);
+}
+
+std::vector<size_t> Pretraining::order_of_epoch(std::span<const size_t> records, uint32_t epoch) const {
+  const std::vector<size_t> all(records.begin(), records.end());
+  if (options_.patient_pairs > 0)
+    return data::patient_batches(batches_.dataset(), all, options_.training.batch_size, options_.patient_pairs,
+                                 options_.seed, epoch);
+  return data::epoch_order(batches_.dataset(), all,
+                           options_.shuffle ? data::BalanceStrategy::standard : data::BalanceStrategy::none,
+                           options_.seed, epoch);
+}
+
+void Pretraining::run(std::span<const size_t> records, RunLog& log) {
+  const auto batch = static_cast<size_t>(options_.training.batch_size);
+  const size_t tail = records.size() % batch;
+  // A last batch of one record has no negatives: it is left out.
+  const auto steps_per_epoch = static_cast<int64_t>(records.size() / batch + (tail >= 2 ? 1 : 0));
+  if (steps_per_epoch == 0) throw Error("contrastive pre-training needs at least two records");
+  const Schedule schedule = make_schedule(options_.training, steps_per_epoch);
+
+  const auto per_epoch = static_cast<int64_t>(records.size() - (tail == 1 ? 1 : 0));
+  Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG");
+  int64_t done = 0;
+  for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
+    const std::vector<size_t> order = order_of_epoch(records, static_cast<uint32_t>(epoch));
+    double loss_sum = 0;
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < steps_per_epoch; ++i) {
+      const size_t begin = static_cast<size_t>(i) * batch;
+      const std::span<const size_t> rows = std::span(order).subspan(begin, std::min(batch, order.size() - begin));
+      const double rate = schedule.at(optimizer_->steps());
+      const Result result = step(rows, rate);
+      loss_sum += result.loss;
+      pairs += same_patient_pairs(rows);
+      done += static_cast<int64_t>(rows.size());
+      progress.update(done, fmt::format("epoch {} loss {:.4f}", epoch + 1, result.loss));
+      const int64_t number = optimizer_->steps();
+      if (number % options_.training.log_every != 0 && number != 1) continue;
+      nlohmann::ordered_json line{{"step", number},
+                                  {"epoch", epoch + 1},
+                                  {"loss", result.loss},
+                                  {"lr", rate},
+                                  {"gradient_norm", result.gradient_norm},
+                                  {"ecg_per_second", static_cast<double>(done) / progress.seconds()}};
+      if (options_.loss.learn_temperature) line["temperature"] = loss_.temperature();
+      if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
+      log.write(line);
+    }
+    log.write({{"epoch", epoch + 1},
+               {"mean_loss", loss_sum / static_cast<double>(steps_per_epoch)},
+               {"same_patient_pairs_per_batch", static_cast<double>(pairs) / static_cast<double>(steps_per_epoch)},
+               {"seconds", progress.seconds()}});
+  }
+  progress.finish();
+  fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", done, clock_text(progress.seconds()),
+             static_cast<double>(done) / progress.seconds());
+}
+
+int64_t Pretraining::same_patient_pairs(std::span<const size_t> records) const {
+  std::vector<int32_t> patients;
+  for (const size_t record : records) patients.push_back(patients_[record]);
+  return data::same_patient_pairs(patients);
+}
+
+Tensor Pretraining::ids_of(std::span<const size_t> records, int slots) const {
+  std::vector<int32_t> ids;
+  for (int slot = 0; slot < slots; ++slot)
+    for (size_t n = 0; n < records.size(); ++n)
+      ids.push_back(options_.patient_positives ? patients_[records[n]] : static_cast<int32_t>(n));
+  return Tensor::from(ids, {static_cast<int64_t>(ids.size())}, store_.values().device());
+}
+
+models::ViewBatch Pretraining::project(const Tensor& views, std::span<const size_t> records) {
+  if (reads_single_leads()) {
+    const int slots = view_count() * static_cast<int>(views.dim(2));
+    return {network_.project_leads(views, Mode::train(view_count())), ids_of(records, slots), slots};
+  }
+  if (!moco_) return {network_.project(views, Mode::train(2)), ids_of(records, 2)};
+  const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
+  models::ViewBatch batch{network_.project(views.slice(0, half), Mode::train()), ids_of(records, 1), 1};
+  moco_->add_keys(views.slice(half.count(), half), batch);
+  return batch;
+}
+
+Pretraining::Result Pretraining::step(std::span<const size_t> records, double learning_rate) {
+  const ArenaScope scope(arena_);
+  const Tensor views = batches_.views(records, {.count = view_count(),
+                                                .recipe = views_.recipe.recipe,
+                                                .segment = views_.segment,
+                                                .seed = options_.seed,
+                                                .step = static_cast<uint32_t>(optimizer_->steps())});
+  store_.zero_gradients();
+  const models::ViewBatch batch = project(views, records);
+  const PairLossResult result = loss_(batch);
+  backward(result.loss);
+  const double value = result.loss.item();  // a wait for the device: once forward and backward pass are on their way
+  require_finite("loss", value, optimizer_->steps() + 1);
+  const double norm = optimizer_->step(static_cast<float>(learning_rate));
+  require_finite("gradient's norm", norm, optimizer_->steps());
+  if (moco_) moco_->follow(batch);
+  return {value, norm, sum_of(result.left_out)};
+}
+
+}  // namespace systole::tools
