@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/pool/pool.h"
 
@@ -21,6 +22,17 @@ void require_ids(const char* operation, const Tensor& ids, int64_t count, Device
   if (ids.count() != count || ids.dtype() != DType::i32 || ids.device() != device)
     throw Error(fmt::format("{}: expected {} whole numbers on {} as ids, found the shape {} on {}", operation, count,
                             name(device), ids.shape().text(), name(ids.device())));
+}
+
+void require_two_sets(const char* operation, const Tensor& x, const Tensor& y, const Tensor& row_ids,
+                      const Tensor& column_ids) {
+  require_rows(operation, x);
+  require_rows(operation, y);
+  if (y.dim(1) != x.dim(1) || y.device() != x.device())
+    throw Error(fmt::format("{}: rows {} on {} cannot be compared with columns {} on {}", operation, x.shape().text(),
+                            name(x.device()), y.shape().text(), name(y.device())));
+  require_ids(operation, row_ids, x.dim(0), x.device());
+  require_ids(operation, column_ids, y.dim(0), x.device());
 }
 
 /// Rows of unit length, and what the way back through the normalisation needs.
@@ -184,13 +196,7 @@ PairLossResult pair_loss(const Tensor& x, const Tensor& ids, const PairLossOptio
 
 PairLossResult pair_loss(const Tensor& x, const Tensor& y, const Tensor& row_ids, const Tensor& column_ids,
                          Directions directions, const PairLossOptions& options) {
-  require_rows("pair_loss", x);
-  require_rows("pair_loss", y);
-  if (y.dim(1) != x.dim(1) || y.device() != x.device())
-    throw Error(fmt::format("pair_loss: rows {} on {} cannot be compared with columns {} on {}", x.shape().text(),
-                            name(x.device()), y.shape().text(), name(y.device())));
-  require_ids("pair_loss", row_ids, x.dim(0), x.device());
-  require_ids("pair_loss", column_ids, y.dim(0), x.device());
+  require_two_sets("pair_loss", x, y, row_ids, column_ids);
   const PairShape shape{.A = static_cast<int>(x.dim(0)),
                         .B = static_cast<int>(y.dim(0)),
                         .D = static_cast<int>(x.dim(1)),
@@ -266,6 +272,47 @@ Tensor clocs(const Tensor& x, int slots, const Tensor& ids, const Temperature& t
                     }
                   temperature_backward(unit, dz, shape.temperature, true, gradients.target(1));
                   if (const GradientTarget dx = gradients.target(0)) unit.backward(dz, dx);
+                });
+}
+
+Tensor siglip(const Tensor& x, const Tensor& y, const Tensor& row_ids, const Tensor& column_ids,
+              const Temperature& temperature, const Tensor& bias) {
+  require_two_sets("siglip", x, y, row_ids, column_ids);
+  const PairShape pairs{.A = static_cast<int>(x.dim(0)),
+                        .B = static_cast<int>(y.dim(0)),
+                        .D = static_cast<int>(x.dim(1)),
+                        .temperature = temperature.value};
+  const SigmoidShape shape{pairs, bias.item(), pair_count(pairs)};
+  check(shape);
+  const Device device = x.device();
+  Queue queue(device);
+  const UnitRows unit_x(x), unit_y(y);
+  const Direction there{pairs, unit_x.z.data(), unit_y.z.data(), row_ids.data<int32_t>(), column_ids.data<int32_t>()};
+  Tensor loss = Tensor::empty({1}, device);
+  sigmoid_loss_kernels(device).loss(queue, shape, there.x, there.y, there.row_ids, there.column_ids, loss.data(),
+                                    GradientMode::overwrite);
+  return record("siglip", loss, {&x, &y, &temperature.log_scale, &bias},
+                [shape, there, unit_x, unit_y, row_ids, column_ids](const Tensor& dloss, InputGradients& gradients) {
+                  const Device on = dloss.device();
+                  Queue backward_queue(on);
+                  const auto gradient_of = [&](const Direction& d, const UnitRows& unit, float* dbias) {
+                    const Tensor dz = Tensor::empty(unit.z.shape(), on);
+                    sigmoid_loss_kernels(on).gradient(backward_queue, {d.shape, shape.bias, shape.count}, d.x, d.y,
+                                                      d.row_ids, d.column_ids, dloss.data(), dz.data(), dbias,
+                                                      GradientMode::overwrite);
+                    return dz;
+                  };
+                  const GradientTarget dx = gradients.target(0), dy = gradients.target(1), dscale = gradients.target(2),
+                                       dbias = gradients.target(3);
+                  if (dx || dscale || dbias) {
+                    const Tensor by_bias = Tensor::empty({1}, on);
+                    const Tensor dz = gradient_of(there, unit_x, by_bias.data());
+                    temperature_backward(unit_x, dz, shape.pairs.temperature, false, dscale);
+                    if (dx) unit_x.backward(dz, dx);
+                    if (dbias)
+                      elementwise_kernels(on).scale(backward_queue, 1, 1, by_bias.data(), dbias.data, dbias.mode);
+                  }
+                  if (dy) unit_y.backward(gradient_of(there.exchanged(), unit_y, nullptr), dy);
                 });
 }
 

@@ -50,4 +50,9 @@ PairLossResult pair_loss(const Tensor& x, const Tensor& y, const Tensor& row_ids
 /// ids [N]. The mean over all positives of all pairs of slots.
 Tensor clocs(const Tensor& x, int slots, const Tensor& ids, const Temperature& temperature);
 
+/// SigLIP (Zhai et al. 2023): every pair of rows x [A, D] and columns y [B, D] is asked for itself whether its ids are
+/// equal; softplus(∓(s_ij / τ + bias)), the mean over all pairs. bias [1], usually a leaf, is read on the host.
+Tensor siglip(const Tensor& x, const Tensor& y, const Tensor& row_ids, const Tensor& column_ids,
+              const Temperature& temperature, const Tensor& bias);
+
 }  // namespace systole

@@ -3,7 +3,9 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/classification/classification.h"
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/contrastive/feature_loss.h"
 #include "kernels/contrastive/pair_loss.h"
+#include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
@@ -21,6 +23,8 @@ std::vector<Support> support_matrix() {
   add_support(rows, pool_kernels);
   add_support(rows, contrastive_kernels);
   add_support(rows, pair_loss_kernels);
+  add_support(rows, sigmoid_loss_kernels);
+  add_support(rows, feature_loss_kernels);
   add_support(rows, classification_kernels);
   add_support(rows, optimizer_kernels);
   return rows;

@@ -3,7 +3,9 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/classification/classification.h"
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/contrastive/feature_loss.h"
 #include "kernels/contrastive/pair_loss.h"
+#include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/elementwise.h"
@@ -32,6 +34,9 @@ const Conv1dKernels& conv1d_kernels(Device device) {
 const ElementwiseKernels& elementwise_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, elementwise);
 }
+const FeatureLossKernels& feature_loss_kernels(Device device) {
+  return SYSTOLE_TABLE_OF(device, feature_loss);
+}
 const LinearKernels& linear_kernels(Device device) {
 #if defined(SYSTOLE_CUDA)
   if (device == Device::cuda) return cuda::linear_cublas;
@@ -46,6 +51,9 @@ const PairLossKernels& pair_loss_kernels(Device device) {
 }
 const PoolKernels& pool_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, pool);
+}
+const SigmoidLossKernels& sigmoid_loss_kernels(Device device) {
+  return SYSTOLE_TABLE_OF(device, sigmoid_loss);
 }
 
 }  // namespace systole::kernels

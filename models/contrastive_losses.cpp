@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "engine/feature_losses.h"
 #include "engine/operations.h"
 
 namespace systole::models {
@@ -41,6 +42,18 @@ PairLossResult clocs_of(const ViewBatch& b, const LossParameters& p) {
   return {clocs(b.x, b.slots, b.record_ids(), p.temperature), {}};
 }
 
+PairLossResult siglip_of(const ViewBatch& b, const LossParameters& p) {
+  return {siglip(b.first(), b.second(), b.record_ids(), b.record_ids(), p.temperature, p.bias), {}};
+}
+
+PairLossResult barlow_twins_of(const ViewBatch& b, const LossParameters&) {
+  return {barlow_twins(b.x), {}};
+}
+
+PairLossResult vicreg_of(const ViewBatch& b, const LossParameters&) {
+  return {vicreg(b.x), {}};
+}
+
 }  // namespace
 
 Tensor ViewBatch::rows(int64_t begin) const {
@@ -67,6 +80,12 @@ const std::vector<LossDefinition>& loss_definitions() {
        Positives::patient, 0.1f, clocs_of},
       {"cmsmlc", "the leads of both views, every two compared like clip; views may be segments", "CLOCS",
        Slots::views_and_leads, Positives::patient, 0.1f, clocs_of},
+      {"siglip", "each first view with each second one, asked for themselves whether they belong together",
+       "Zhai et al. 2023", Slots::views, Positives::record, 0.1f, siglip_of},
+      {"barlow-twins", "the features of both views correlate one by one, and not with each other",
+       "Zbontar et al. 2021", Slots::views, Positives::partner, 0, barlow_twins_of},
+      {"vicreg", "views near each other, features that vary and do not correlate", "Bardes et al. 2022", Slots::views,
+       Positives::partner, 0, vicreg_of},
   };
   return definitions;
 }
@@ -84,6 +103,8 @@ ContrastiveLoss::ContrastiveLoss(ParameterStore& store, const LossOptions& optio
     : definition_(&loss_definition(options.name)), temperature_(options.temperature) {
   if (options.learn_temperature)
     log_scale_ = &store.add("loss.log_scale", {1}, Layout::plain, Initializer::constant(-std::log(temperature_)));
+  if (options.name == "siglip")  // the start of the paper: nearly all pairs do not belong together
+    bias_ = &store.add("loss.bias", {1}, Layout::plain, Initializer::constant(-10));
 }
 
 Temperature ContrastiveLoss::current_temperature() const {

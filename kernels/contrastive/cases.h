@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/contrastive/pair_loss.h"
 
 namespace systole::kernels {
 
@@ -23,6 +24,35 @@ struct NtXentCase {
 };
 
 const std::vector<NtXentCase>& nt_xent_cases();
+
+struct PairCase {
+  const char* name;
+  PairShape shape;
+  int groups;  // row i of either set is of group i % groups
+
+  double flop_of_tiles() const { return 2.0 * shape.A * shape.B * shape.D; }
+  /// All tiles once.
+  double forward_flop() const { return flop_of_tiles(); }
+  /// The tiles again, and the product of the weights with y.
+  double backward_flop() const { return 2 * flop_of_tiles(); }
+  /// x and y once; backward writes dx too.
+  double forward_bytes() const { return sizeof(float) * (1.0 * shape.A + shape.B) * shape.D; }
+  double backward_bytes() const { return sizeof(float) * (2.0 * shape.A + shape.B) * shape.D; }
+};
+
+/// For the softmax losses over pairs and for the sigmoid loss.
+const std::vector<PairCase>& pair_cases();
+
+struct FeatureCase {
+  const char* name;
+  int N, D;
+
+  double rows() const { return 1.0 * N * D; }
+  double matrix() const { return 1.0 * D * D; }
+};
+
+/// For the cosine of rows and for the losses of a matrix [D, D].
+const std::vector<FeatureCase>& feature_cases();
 
 struct NormalizeCase {
   const char* name;

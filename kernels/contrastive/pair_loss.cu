@@ -1,19 +1,16 @@
 // Losses over pairs of rows on the cuda and simt devices, tile by tile: sums, loss and the gradient by the temperature
 // (pair_loss.h has the formulas; the gradient by the rows is in pair_gradient.cu).
 //
-// Sums: a block has 64 rows and a range of the column tiles. A thread keeps the sums of its own four rows over its own
-// columns in registers; the 16 threads that share a row are joined at the end, and so are the ranges, in order.
-//
-// Where the cuts are depends on the shape alone, and nothing is added atomically.
+// Sums: a thread keeps the sums of its own four rows over its own columns in registers; the 16 threads that share a row
+// are joined at the end, and so are the parts of the columns, in order.
 
 #include <algorithm>
 #include <cstddef>
 
 #include "kernels/common/collectives.h"
-#include "kernels/common/launch.h"
-#include "kernels/common/memory.h"
 #include "kernels/contrastive/exponent.h"
 #include "kernels/contrastive/pair_loss.cuh"
+#include "kernels/contrastive/pair_walk.cuh"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
@@ -35,31 +32,6 @@ __device__ __forceinline__ void add_term(PairSums& sums, float exponent) {
   } else {
     sums.sum = 1 + (sums.sum > 0 ? sums.sum * exp2_approx(sums.largest - exponent) : 0.0f);
     sums.largest = exponent;
-  }
-}
-
-/// Adds a tile of s_ij to the sums of this thread's rows, over this thread's columns.
-template <bool kOffsetPerRow>
-__device__ __forceinline__ void add_tile(SimilarityTile& s, const Pairs& pairs, int row, int column,
-                                         const Exponent& exponent, PairSums (&running)[SimilarityTile::kR]) {
-  int32_t id[SimilarityTile::kR];
-#pragma unroll
-  for (int r = 0; r < SimilarityTile::kR; ++r) id[r] = pairs.row_id(row + SimilarityTile::row(r));
-#pragma unroll
-  for (int c = 0; c < SimilarityTile::kC; ++c) {
-    const int j = column + SimilarityTile::column(c);
-    const int32_t column_id = pairs.column_id(j);
-#pragma unroll
-    for (int r = 0; r < SimilarityTile::kR; ++r) {
-      if (!pairs.is_pair(row + SimilarityTile::row(r), j)) continue;
-      const bool positive = id[r] == column_id;
-      if (positive) {
-        running[r].positive += s.at(r, c) - 1;
-        ++running[r].positives;
-      }
-      if (pairs.positives_in_denominator || !positive)
-        add_term<kOffsetPerRow>(running[r], s.at(r, c) * exponent.scale + exponent.offset);
-    }
   }
 }
 
@@ -93,20 +65,21 @@ struct SumsShared {
 /// Block (I, p): 64 rows, the column tiles of part p.
 template <Precision P, bool kOffsetPerRow>
 __global__ __launch_bounds__(kProductThreads, 2) void sum_pairs(PackedRows<P> x, PackedRows<P> y, Pairs pairs,
-                                                                Exponent exponent,
+                                                                Exponent exponent, bool positives_in_denominator,
                                                                 PairSums* __restrict__ sums) {  // [parts, x.padded_M]
   auto& shared = *dynamic_shared<SumsShared<P>>();
-  const int thread = static_cast<int>(threadIdx.x), tiles = y.padded_M / kTile;
-  const int64_t parts = gridDim.y, part = blockIdx.y;
-  const int row = static_cast<int>(blockIdx.x) * kTile;
-  const int begin = static_cast<int>(tiles * part / parts), end = static_cast<int>(tiles * (part + 1) / parts);
-
   PairSums running[SimilarityTile::kR] = {};
-  for (int J = begin; J < end; ++J) {
-    SimilarityTile tile;
-    similarity_tile<P>(x, y, row, J * kTile, shared.stage, tile);
-    add_tile<kOffsetPerRow>(tile, pairs, row, J * kTile, exponent, running);
-  }
+  for_each_tile<P>(x, y, shared.stage, [&](SimilarityTile& tile, int row, int column) {
+    for_each_pair(tile, pairs, row, column, [&](int r, float s, bool positive) {
+      if (positive) {
+        running[r].positive += s - 1;
+        ++running[r].positives;
+      }
+      if (positives_in_denominator || !positive)
+        add_term<kOffsetPerRow>(running[r], s * exponent.scale + exponent.offset);
+    });
+  });
+  const int thread = static_cast<int>(threadIdx.x);
 #pragma unroll
   for (int r = 0; r < SimilarityTile::kR; ++r)
     shared.part[SimilarityTile::row(r)][thread / 32 % 4 * 4 + thread % 4] = running[r];
@@ -114,7 +87,7 @@ __global__ __launch_bounds__(kProductThreads, 2) void sum_pairs(PackedRows<P> x,
   if (thread < kTile) {
     JoinedSums sum;
     for (int k = 0; k < kSharersOfRow; ++k) sum.add(shared.part[thread][k]);
-    sums[part * x.padded_M + row + thread] = sum.rounded();
+    sums[(int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * kTile + thread] = sum.rounded();
   }
 }
 
@@ -131,30 +104,23 @@ __global__ __launch_bounds__(kThreads, 4) void join_parts(const PairSums* __rest
   sums[i] = sum.rounded();
 }
 
-/// Rows in whole tiles; where they lie is set later.
 template <Precision P>
 void sums_in(Queue& queue, const PairShape& shape, const Pairs& pairs, const float* x, const float* y, PairSums* sums,
              GradientMode mode) {
   const Exponent exponent = exponent_of(shape.temperature);
-  const int64_t stripes = ceil_div(shape.A, kTile), tiles = ceil_div(shape.B, kTile);
-  const int64_t parts = std::clamp(kBlocksWanted / stripes, int64_t{1}, tiles);
-  PackedRows<P> rows = layout_of<P>(shape.A, shape.D), columns = layout_of<P>(shape.B, shape.D);
-
   ScratchLayout layout;
-  const size_t rows_at = add_rows(layout, rows), columns_at = add_rows(layout, columns);
-  const size_t sums_at = layout.add<PairSums>(static_cast<size_t>(parts) * static_cast<size_t>(rows.padded_M));
+  PairPass<P> pass = plan_pass<P>(layout, shape, PassKind::sums);
+  const int padded_A = pass.x.padded_M;
+  const size_t sums_at = layout.add<PairSums>(pass.parts() * static_cast<size_t>(padded_A));
   auto* memory = scratch<std::byte>(queue, layout.bytes());
-  rows.rows = reinterpret_cast<Factor<P>*>(memory + rows_at);
-  columns.rows = reinterpret_cast<Factor<P>*>(memory + columns_at);
   auto* part = reinterpret_cast<PairSums*>(memory + sums_at);
 
-  pack(queue, x, rows);
-  pack(queue, y, columns);
+  pack(queue, x, y, memory, pass);
   const auto kernel = exponent.offset_per_row ? sum_pairs<P, true> : sum_pairs<P, false>;
-  launch(queue, {.grid = {stripes, parts}, .block = {kProductThreads}, .shared_bytes = sizeof(SumsShared<P>)}, kernel,
-         rows, columns, pairs, exponent, part);
-  launch(queue, {.grid = {ceil_div(shape.A, kThreads)}, .block = {kThreads}}, join_parts, part, static_cast<int>(parts),
-         rows.padded_M, shape.A, sums, mode);
+  launch(queue, {.grid = pass.grid, .block = {kProductThreads}, .shared_bytes = sizeof(SumsShared<P>)}, kernel, pass.x,
+         pass.y, pairs, exponent, shape.positives_in_denominator, part);
+  launch(queue, {.grid = {ceil_div(shape.A, kThreads)}, .block = {kThreads}}, join_parts, part,
+         static_cast<int>(pass.parts()), padded_A, shape.A, sums, mode);
 }
 
 void pair_sums(Queue& queue, const PairShape& shape, const float* x, const float* y, const int32_t* row_ids,
@@ -264,28 +230,15 @@ __global__ __launch_bounds__(kThreads, 2) void dot_pieces(const float* __restric
   if (threadIdx.x == 0) part[piece] = sum;
 }
 
-/// One block: the pieces become the gradient by τ.
-__global__ __launch_bounds__(kThreads, 2) void finish_temperature(const double* __restrict__ part,  // [pieces]
-                                                                  int pieces, double factor,
-                                                                  float* __restrict__ dtemperature, GradientMode mode) {
-  auto& scratch_of_sum = *dynamic_shared<BlockSumScratch<double>>();
-  const int thread = static_cast<int>(threadIdx.x);
-  const double sum = block_sum(thread < pieces ? part[thread] : 0.0, scratch_of_sum);
-  if (thread != 0) return;
-  const float value = static_cast<float>(factor * sum);
-  *dtemperature = mode == GradientMode::accumulate ? *dtemperature + value : value;
-}
-
 void pair_temperature(Queue& queue, const PairTemperatureShape& shape, const float* x, const float* dx,
                       float* dtemperature, GradientMode mode) {
-  static_assert(kDotPieces <= kThreads, "one thread adds one piece");
   const int64_t count = int64_t{shape.A} * shape.D;
   const int64_t pieces = std::min(int64_t{kDotPieces}, ceil_div(count, int64_t{kThreads}));
   auto* part = scratch<double>(queue, static_cast<size_t>(pieces));
   const size_t shared = sizeof(BlockSumScratch<double>);
   launch(queue, {.grid = {pieces}, .block = {kThreads}, .shared_bytes = shared}, dot_pieces, x, dx, count, part);
-  launch(queue, {.grid = {1}, .block = {kThreads}, .shared_bytes = shared}, finish_temperature, part,
-         static_cast<int>(pieces), -(shape.both_roles ? 0.5 : 1.0) / double{shape.temperature}, dtemperature, mode);
+  add_parts(queue, part, static_cast<size_t>(pieces), -(shape.both_roles ? 0.5 : 1.0) / double{shape.temperature},
+            nullptr, dtemperature, mode);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Losses over pairs of rows: NT-Xent, SupCon, DCL, InfoNCE, MoCo and CLOCS are one family (pair_loss.md), computed by
+// Losses over pairs of rows: NT-Xent, SupCon, DCL, InfoNCE, MoCo and CLOCS are one family (README.md), computed by
 // passes that hold no more than a tile of the similarities.
 //
 // Rows x_i [A, D] and columns y_j [B, D] of unit length, s_ij = x_i·y_j, c = 1/τ. Whole numbers tell which pairs belong

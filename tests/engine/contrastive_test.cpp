@@ -153,6 +153,27 @@ TEST_CASE("engine: CLOCS is the mean over all pairs of slots, in both directions
   }
 }
 
+TEST_CASE("engine: SigLIP asks every pair for itself, with a learned temperature and bias") {
+  const Ids rows{0, 1, 2, 5}, columns{2, 1, 0, -1, -1, 1};
+  check_operation(
+      "SigLIP", {{{4, kD}, 1}, {{6, kD}, 2}, kLogScale, {{1}, 4, -2.0f, 0.1f}},
+      [&](const auto& t) {
+        return siglip(t[0], t[1], ids_tensor(rows), ids_tensor(columns), Temperature::learned(t[2]), t[3]);
+      },
+      [&](const auto& v) {
+        const Doubles x = unit(v[0], kD), y = unit(v[1], kD);
+        double sum = 0;
+        for (size_t i = 0; i < rows.size(); ++i)
+          for (size_t j = 0; j < columns.size(); ++j) {
+            double s = 0;
+            for (int d = 0; d < kD; ++d) s += x[i * kD + d] * y[j * kD + d];
+            const double u = s * std::exp(v[2][0]) + v[3][0];
+            sum += std::log1p(std::exp(rows[i] == columns[j] ? -u : u));
+          }
+        return Doubles{sum / 24};
+      });
+}
+
 TEST_CASE("engine: contrastive losses refuse what does not fit, with the shapes") {
   const Tensor x = test::zeros({4, 3});
   const Tensor ids = ids_tensor({0, 1, 0, 1});
