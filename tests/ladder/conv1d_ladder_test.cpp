@@ -1,12 +1,11 @@
 // Every step of the ladder is a whole convolution: of every shape, as good as plain float code, the same bits in any
 // order of threads.
 
-#include "kernels/conv1d/ladder/ladder.h"
-
 #include <cmath>
 #include <limits>
 
 #include "kernels/conv1d/cases.h"
+#include "kernels/conv1d/ladder/ladder.h"
 #include "kernels/simt/options.h"
 #include "tests/device.h"
 #include "tests/reference/conv1d.h"
