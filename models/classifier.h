@@ -1,5 +1,7 @@
-// A classifier: an encoder and one Linear layer on its latent. 539,909 parameters for five classes.
+// A classifier: an encoder and one Linear layer on its latent. 539,909 parameters for ECGEncoder1DCNN and five classes.
 #pragma once
+
+#include <memory>
 
 #include "models/encoder.h"
 #include "models/linear_layer.h"
@@ -11,17 +13,21 @@ class Classifier {
   static constexpr const char* kEncoderPrefix = "encoder.";
 
   Classifier(ParameterStore& store, const EncoderOptions& options, int classes)
-      : encoder_(store, kEncoderPrefix, options),
-        head_(LinearLayer::declare(store, "head.", encoder_.latent_size(), classes)) {}
+      : encoder_(make_encoder(store, kEncoderPrefix, options)),
+        head_(LinearLayer::declare(store, "head.", encoder_->latent_size(), classes)) {}
 
   /// x [N, L, leads] → logits [N, classes].
-  Tensor logits(const Tensor& x, Mode mode) { return head_.forward(encoder_.latent(x, mode)); }
+  Tensor logits(const Tensor& x, Mode mode) {
+    return head_.forward(dropout(encoder_->latent(x, mode), {encoder_->head_dropout(), kHeadDropout}, mode));
+  }
 
-  ECGEncoder1DCNN& encoder() { return encoder_; }
+  Encoder& encoder() { return *encoder_; }
   const LinearLayer& head() const { return head_; }
 
  private:
-  ECGEncoder1DCNN encoder_;
+  static constexpr uint32_t kHeadDropout = 1000;  // its layer: above those of every encoder
+
+  std::unique_ptr<Encoder> encoder_;
   LinearLayer head_;
 };
 

@@ -1,58 +1,117 @@
 #include "models/encoder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "models/dual_stream.h"
+#include "models/ecg_encoder_1d_cnn.h"
+#include "models/improved_cnn.h"
+#include "models/resnet1d.h"
+#include "models/temporal_net.h"
 
 namespace systole::models {
+namespace {
 
-std::vector<EncoderLayer> encoder_layers(const EncoderOptions& o) {
-  return {{o.leads, o.width, 11, 2},        {o.width, o.width, 7, 1},         {o.width, 2 * o.width, 7, 2},
-          {2 * o.width, 2 * o.width, 5, 1}, {2 * o.width, 4 * o.width, 5, 2}, {4 * o.width, 4 * o.width, 3, 1}};
+template <class T>
+std::unique_ptr<Encoder> make(ParameterStore& store, const std::string& prefix, const EncoderOptions& options) {
+  return std::make_unique<T>(store, prefix, options);
+}
+
+}  // namespace
+
+Encoder::Encoder(EncoderOptions options) : options_(std::move(options)) {
+  if (options_.leads < 1 || options_.width < 1)
+    throw Error(fmt::format("{}: leads and width must be positive, not {} and {}", options_.name, options_.leads,
+                            options_.width));
+}
+
+Tensor Encoder::series_of(const Tensor& x, Mode mode) const {
+  return slot_count(static_cast<int>(x.dim(2))) == 1 ? x : split_leads(x, mode.groups);
+}
+
+Tensor Encoder::latent(const Tensor& x, Mode mode) {
+  const int slots = slot_count(static_cast<int>(x.dim(2)));
+  const Tensor latents = slot_latents(x, mode);
+  return slots == 1 ? latents : mean_over_leads(latents, slots, mode.groups);
+}
+
+const std::vector<EncoderDefinition>& encoder_definitions() {
+  static const std::vector<EncoderDefinition> definitions{
+      {.name = ECGEncoder1DCNN::kName,
+       .meaning = "six convolutions, all leads together",
+       .source = "SSRL-ECG",
+       .width = 64,
+       .leads = 12,
+       .length = 1000,
+       .single_leads = false,
+       .first_weight = "features.0.block.0.weight",
+       .make = make<ECGEncoder1DCNN>,
+       .layers = ECGEncoder1DCNN::layers},
+      {.name = TemporalNet::kName,
+       .meaning = "two branches of residual blocks with short and long kernels, lead by lead",
+       .source = "Dade et al. 2026, single stream",
+       .width = 32,
+       .leads = 8,
+       .length = 2500,
+       .single_leads = true,
+       .first_weight = "firstLayer.0.weight",
+       .make = make<TemporalNet>,
+       .layers = TemporalNet::layers},
+      {.name = DualStream::kName,
+       .meaning = "two TemporalNets, each for a group of leads",
+       .source = "Dade et al. 2026, dual stream",
+       .width = 32,
+       .leads = 8,
+       .length = 2500,
+       .single_leads = false,
+       .first_weight = "model_g1.firstLayer.0.weight",
+       .make = make<DualStream>,
+       .layers = DualStream::layers},
+      {.name = ResNet1D::kName,
+       .meaning = "a residual network of four stages, all leads together",
+       .source = "SSRL-ECG",
+       .width = 64,
+       .leads = 12,
+       .length = 1000,
+       .single_leads = false,
+       .first_weight = "conv1.weight",
+       .make = make<ResNet1D>,
+       .layers = ResNet1D::layers},
+      {.name = ImprovedCNN::kName,
+       .meaning = "nine convolutions with shortcuts, mean and maximum over time",
+       .source = "SSRL-ECG",
+       .width = 64,
+       .leads = 12,
+       .length = 1000,
+       .single_leads = false,
+       .first_weight = "initial.0.weight",
+       .make = make<ImprovedCNN>,
+       .layers = ImprovedCNN::layers},
+  };
+  return definitions;
+}
+
+const EncoderDefinition& encoder_definition(const std::string& name) {
+  std::vector<std::string> names;
+  for (const EncoderDefinition& definition : encoder_definitions()) {
+    if (name == definition.name) return definition;
+    names.emplace_back(definition.name);
+  }
+  throw UsageError(fmt::format("unknown encoder '{}'; expected {}", name, fmt::join(names, ", ")));
+}
+
+std::unique_ptr<Encoder> make_encoder(ParameterStore& store, const std::string& prefix, const EncoderOptions& options) {
+  return encoder_definition(options.name).make(store, prefix, options);
+}
+
+std::vector<EncoderLayer> encoder_layers(const EncoderOptions& options, int length) {
+  return encoder_definition(options.name).layers(options, length);
 }
 
 double multiply_adds(const EncoderOptions& options, int length) {
   double total = 0;
-  for (const EncoderLayer& layer : encoder_layers(options)) {
-    length = (length - 1) / layer.stride + 1;  // padding K/2 of an odd K
-    total += 1.0 * length * layer.kernel * layer.in_channels * layer.out_channels;
-  }
+  for (const EncoderLayer& layer : encoder_layers(options, length)) total += layer.multiply_adds();
   return total;
-}
-
-ECGEncoder1DCNN::ECGEncoder1DCNN(ParameterStore& store, const std::string& prefix, const EncoderOptions& options)
-    : options_(options) {
-  if (options.leads < 1 || options.width < 1)
-    throw Error(
-        fmt::format("{}: leads and width must be positive, not {} and {}", kName, options.leads, options.width));
-  int i = 0;
-  for (const EncoderLayer& layer : encoder_layers(options)) {
-    const std::string conv = fmt::format("{}features.{}.block.0.", prefix, i);
-    const std::string norm = fmt::format("{}features.{}.block.1.", prefix, i);
-    const Shape channels{layer.out_channels};
-    blocks_.push_back({store.add(conv + "weight", {layer.kernel, layer.in_channels, layer.out_channels}, Layout::conv1d,
-                                 Initializer::fan_in(int64_t{layer.in_channels} * layer.kernel)),
-                       store.add(norm + "weight", channels, Layout::plain, Initializer::constant(1)),
-                       store.add(norm + "bias", channels, Layout::plain, Initializer::constant(0)),
-                       store.add_buffer(norm + "running_mean", channels, 0),
-                       store.add_buffer(norm + "running_var", channels, 1),
-                       store.add_counter(norm + "num_batches_tracked"),
-                       {.stride = layer.stride, .padding = layer.kernel / 2}});
-    ++i;
-  }
-}
-
-Activation ECGEncoder1DCNN::forward(const Tensor& x, Mode mode) {
-  Activation activation{.raw = x};
-  for (const Block& block : blocks_)
-    activation = conv_bn_relu(activation, block.weight.value,
-                              {block.gamma.value, block.beta.value, block.running_mean.value, block.running_var.value,
-                               &block.batches_tracked.value},
-                              block.convolution, mode);
-  return activation;
-}
-
-Tensor ECGEncoder1DCNN::latent(const Tensor& x, Mode mode) {
-  if (options_.leads != 1 || x.dim(2) == 1) return mean_over_time(forward(x, mode));
-  return mean_over_leads(lead_latents(x, mode), static_cast<int>(x.dim(2)), mode.groups);
 }
 
 }  // namespace systole::models

@@ -1,15 +1,8 @@
-// ECGEncoder1DCNN, the encoder of SSRL-ECG: six blocks of Conv1d (no bias, padding K/2), BatchNorm1d and ReLU. The
-// latent is the mean over time of the last block, 4·width numbers. 538,624 parameters at width 64 and 12 leads.
-//
-//   block   channels            K   stride   L at 1000
-//     0     leads  → width     11      2        500
-//     1     width  → width      7      1        500
-//     2     width  → 2·width    7      2        250
-//     3     2·width → 2·width   5      1        250
-//     4     2·width → 4·width   5      2        125
-//     5     4·width → 4·width   3      1        125
+// Encoders by name. Each turns ECGs into latents, and is one pair of files; encoder.cpp lists them.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,48 +12,71 @@
 namespace systole::models {
 
 struct EncoderOptions {
-  int leads = 12;
-  int width = 64;
+  int leads = 12;  // read together; 1: each lead of a record on its own, with the same weights
+  int width = 64;  // channels of its first layer, from which the others follow
+  std::string name = "ECGEncoder1DCNN";
+  std::vector<std::vector<int>> lead_groups{};  // DualStream: the leads of each stream; empty: as published
 };
 
-class ECGEncoder1DCNN {
+class Encoder {
  public:
-  static constexpr const char* kName = "ECGEncoder1DCNN";
+  virtual ~Encoder() = default;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
 
-  /// Declares the parameters as `prefix`features.{0..5}.block.{0,1}.… in the store.
-  ECGEncoder1DCNN(ParameterStore& store, const std::string& prefix, const EncoderOptions& options = {});
-
-  /// x [N, L, leads] → features [N, L/8, 4·width], their BatchNorm and ReLU pending.
-  Activation forward(const Tensor& x, Mode mode);
-  /// The mean of the features over time: [N, 4·width]. An encoder of one lead reads each lead of a record on its own,
-  /// with the same weights, and the latent is the mean over them.
+  /// x [N, L, leads] → [N, latent_size], the mean over the slots of each record. N counts the records of all views.
   Tensor latent(const Tensor& x, Mode mode);
-  /// For an encoder of one lead: x [views · N, L, leads] → [views · leads · N, 4·width], lead after lead within a view.
-  Tensor lead_latents(const Tensor& x, Mode mode) { return mean_over_time(forward(split_leads(x, mode.groups), mode)); }
-
-  int latent_size() const { return 4 * options_.width; }
+  /// A latent for each part of a record that the encoder reads on its own: a lead or a stream.
+  /// x [views · N, L, leads] → [views · slots · N, latent_size], slot after slot within a view.
+  virtual Tensor slot_latents(const Tensor& x, Mode mode) = 0;
+  /// Slots of a record with so many leads; 1: the encoder reads all of it together.
+  virtual int slot_count(int leads) const { return options_.leads == 1 ? leads : 1; }
+  virtual int latent_size() const = 0;
+  /// Probability of the dropout between the latent and the classifier's last layer.
+  virtual float head_dropout() const { return 0; }
   const EncoderOptions& options() const { return options_; }
 
- private:
-  struct Block {
-    Parameter& weight;
-    Parameter& gamma;
-    Parameter& beta;
-    Buffer& running_mean;
-    Buffer& running_var;
-    Counter& batches_tracked;
-    Conv1dOptions convolution;
-  };
+ protected:
+  /// Throws Error for options that no encoder can have.
+  explicit Encoder(EncoderOptions options);
+  /// What an encoder of options().leads leads reads: x itself, or for one lead each lead as a series of its own.
+  Tensor series_of(const Tensor& x, Mode mode) const;
+
   EncoderOptions options_;
-  std::vector<Block> blocks_;
 };
 
-/// One layer of the network, for tables of sizes and of arithmetic.
+/// One layer of an encoder, for tables of sizes and of arithmetic.
 struct EncoderLayer {
+  std::string name;  // of its weight in a checkpoint, without ".weight"
   int in_channels, out_channels, kernel, stride;
+  int length;          // positions of its output
+  int series;          // that pass through it, of each input: leads that are read one by one
+  int64_t parameters;  // with those of its bias and BatchNorm
+  double multiply_adds() const { return 1.0 * series * length * kernel * in_channels * out_channels; }
 };
-std::vector<EncoderLayer> encoder_layers(const EncoderOptions& options);
-/// Multiply-adds of one forward pass over one record of `length` samples.
+
+struct EncoderDefinition {
+  const char* name;
+  const char* meaning;
+  const char* source;
+  int width, leads, length;  // as published; of its records
+  bool single_leads;         // it reads every lead on its own
+  const char* first_weight;  // [width, leads, K]: tells files with this encoder from others
+  std::unique_ptr<Encoder> (*make)(ParameterStore& store, const std::string& prefix, const EncoderOptions& options);
+  /// The layers for an input of `length` samples of options.leads leads.
+  std::vector<EncoderLayer> (*layers)(const EncoderOptions& options, int length);
+
+  EncoderOptions published() const { return {.leads = single_leads ? 1 : leads, .width = width, .name = name}; }
+};
+
+const std::vector<EncoderDefinition>& encoder_definitions();
+/// The definition of a name. Throws UsageError that lists the names for any other.
+const EncoderDefinition& encoder_definition(const std::string& name);
+
+/// Declares the encoder's parameters under `prefix` in the store.
+std::unique_ptr<Encoder> make_encoder(ParameterStore& store, const std::string& prefix, const EncoderOptions& options);
+std::vector<EncoderLayer> encoder_layers(const EncoderOptions& options, int length);
+/// Multiply-adds of one forward pass over `length` samples of options.leads leads.
 double multiply_adds(const EncoderOptions& options, int length);
 
 }  // namespace systole::models

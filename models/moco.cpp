@@ -29,13 +29,13 @@ Moco::Moco(const ParameterStore& online, const SimclrOptions& network, const Moc
   queue_ids_ = Tensor::zeros({options.queue_size}, device, DType::i32);
 }
 
-void Moco::add_keys(const Tensor& second_views, ViewBatch& batch) {
+void Moco::add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode) {
   const NoGradient none;
   const int64_t N = second_views.dim(0), queued = this->queued();
   const Device device = second_views.device();
   batch.keys = Tensor::empty({N + queued, queue_.dim(1)}, device);
   batch.key_ids = Tensor::empty({N + queued}, device, DType::i32);
-  part(batch.keys, 0, N).copy_from(network_.project(second_views, Mode::train()));
+  part(batch.keys, 0, N).copy_from(network_.project(second_views, mode));
   part(batch.key_ids, 0, N).copy_from(batch.ids);
   if (queued == 0) return;
   part(batch.keys, N, queued).copy_from(part(queue_, 0, queued));

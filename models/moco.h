@@ -21,8 +21,9 @@ class Moco {
   /// `online`: the store of the network that is trained, in which that network was declared first. Both start equal.
   Moco(const ParameterStore& online, const SimclrOptions& network, const MocoOptions& options);
 
-  /// Sets batch.keys [N + queue, D] and batch.key_ids from the second views [N, L, leads] and the queue.
-  void add_keys(const Tensor& second_views, ViewBatch& batch);
+  /// Sets batch.keys [N + queue, D] and batch.key_ids from the second views [N, L, leads] and the queue. The mode's
+  /// dropout must not have the masks of the first views, or keys would be told by them.
+  void add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode = Mode::train());
   /// After an optimiser step: the weights follow, and the batch's keys take the place of the oldest in the queue.
   void follow(const ViewBatch& batch);
 

@@ -2,6 +2,8 @@
 // views of each record. The source trains with BatchNorm statistics per view; so do we, in one batch with two groups.
 #pragma once
 
+#include <memory>
+
 #include "engine/contrastive.h"
 #include "models/encoder.h"
 #include "models/linear_layer.h"
@@ -23,18 +25,19 @@ class Simclr {
 
   /// views [2N, L, leads], N first views then N second ones → projections [2N, projection_size].
   Tensor project(const Tensor& views, Mode mode);
-  /// With an encoder of one lead: views [V · N, L, leads] → projections [V · leads · N, projection_size] of each lead.
-  Tensor project_leads(const Tensor& views, Mode mode);
+  /// The projections of each slot: views [V · N, L, leads] → [V · slots · N, projection_size], as
+  /// Encoder::slot_latents.
+  Tensor project_slots(const Tensor& views, Mode mode);
   /// The NT-Xent loss of a training step, a scalar.
   Tensor loss(const Tensor& views) { return nt_xent(project(views, Mode::train(2)), options_.temperature); }
 
-  ECGEncoder1DCNN& encoder() { return encoder_; }
+  Encoder& encoder() { return *encoder_; }
 
  private:
   Tensor project_latent(const Tensor& latent) { return output_.forward(relu(hidden_.forward(latent))); }
 
   SimclrOptions options_;
-  ECGEncoder1DCNN encoder_;
+  std::unique_ptr<Encoder> encoder_;
   LinearLayer hidden_, output_;  // projection_head.net.{0,2}
 };
 

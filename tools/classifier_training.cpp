@@ -103,7 +103,7 @@ class ClassifierTraining {
         [&](std::span<const size_t> rows, uint32_t step) {
           const Tensor views =
               batches_.views(rows, {.segment = augment::Segment::random, .seed = options_.common.seed, .step = step});
-          return classifier_.logits(views, Mode::train());
+          return classifier_.logits(views, Mode::train().with_dropout(options_.common.seed, step));
         },
         [&] { return predict(classifier_, batches_, validation, device_); }, [&] { best = store_.snapshot(); }, log);
     store_.restore(best);
@@ -239,7 +239,9 @@ void check(const ClassifierOptions& o) {
   check(o.training);
   require_option(o.label_fraction > 0 && o.label_fraction <= 1, "--label-fraction", "above 0 and at most 1",
                  fmt::to_string(o.label_fraction));
-  require_option(o.width >= 1 && o.width <= 4096, "--width", "between 1 and 4096", std::to_string(o.width));
+  check(o.encoder);
+  if (!o.ssl_checkpoint.empty() && o.encoder.is_given())
+    throw UsageError("--encoder, --width and --lead-groups go without --ssl-checkpoint: its file says what it holds");
   check_writable(o.out);
   check_file_writable(beside(o.out, "metrics.jsonl"));
   require_option(o.out != o.ssl_checkpoint, "--out", "another file than --ssl-checkpoint", o.out.string());
@@ -296,27 +298,28 @@ void train_classifier(ClassifierOptions o) {
                                                 ? *encoder->description.normalization
                                                 : data::measure_normalization(dataset, training);
   check_matches(normalization, dataset);
-  const models::EncoderOptions encoder_options =
-      encoder ? encoder->options
-              : models::EncoderOptions{.leads = static_cast<int>(dataset.lead_count()), .width = o.width};
-  if (encoder_options.leads != 1 && encoder_options.leads != static_cast<int>(dataset.lead_count()))
+  const models::EncoderOptions network =
+      encoder ? encoder->description.encoder : encoder_options(o.encoder, dataset.leads);
+  if (network.leads != 1 && network.leads != static_cast<int>(dataset.lead_count()))
     throw Error(fmt::format("{}: the encoder reads {} leads; the records of {} have {}", o.ssl_checkpoint.string(),
-                            encoder_options.leads, dataset.name, dataset.lead_count()));
+                            network.leads, dataset.name, dataset.lead_count()));
   const int trained_length = encoder ? encoder->description.signal_length : 0;
   const int length =
       view_length(dataset, o.training.signal_length == 0 && trained_length > 0 && trained_length <= dataset.length
                                ? trained_length
                                : o.training.signal_length);
   const Batches batches(dataset, normalization, length, device);
-  ClassifierTraining run(o, dataset, batches, encoder_options, device);
+  ClassifierTraining run(o, dataset, batches, network, device);
   if (encoder) run.load_encoder(*encoder);
 
   RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(stderr, "{} on the labels of {} ECGs ({:g} of folds 1-8), {} parameters{}\n", o.command, training.size(),
-             o.label_fraction, run.store().parameter_count(), o.freeze_encoder ? ", encoder frozen" : "");
+  fmt::print(stderr, "{} of {} on the labels of {} ECGs ({:g} of folds 1-8), {} parameters{}\n", o.command,
+             network.name, training.size(), o.label_fraction, run.store().parameter_count(),
+             o.freeze_encoder ? ", encoder frozen" : "");
   run.run(training, validation, log);
   write_model(o.out, run.store(), "model", "",
-              {.normalization = normalization,
+              {.encoder = network,
+               .normalization = normalization,
                .signal_length = length,
                .label_set = o.data.labels,
                .classes = dataset.classes,

@@ -11,6 +11,7 @@
 #include "models/metrics.h"
 #include "tools/command.h"
 #include "tools/ecg_data.h"
+#include "tools/encoder_options.h"
 #include "tools/model_file.h"
 #include "tools/run_log.h"
 #include "tools/training.h"
@@ -27,7 +28,7 @@ struct ClassifierOptions {
   std::string balance_strategy = "oversample";  // standard, stratified or oversample
   std::filesystem::path ssl_checkpoint;         // finetune; empty: a random encoder
   bool freeze_encoder = false;
-  int width = 64;  // of an encoder that no checkpoint gives
+  EncoderChoice encoder;  // where no checkpoint gives one
   std::filesystem::path out;
 };
 

@@ -62,7 +62,7 @@ void evaluate(EvaluateOptions o) {
                         device);
 
   ParameterStore store;
-  models::Classifier classifier(store, file.options, file.classes);
+  models::Classifier classifier(store, file.description.encoder, file.classes);
   store.allocate(device, 0);
   store.load_state(file.arrays, "", o.checkpoint.string());
   const models::Evaluation evaluation = models::evaluate(predict(classifier, batches, records, device),

@@ -20,8 +20,7 @@ void add_finetune(CLI::App& app) {
       "Encoder file of pretrain; without it the encoder starts at random (with --freeze-encoder: the frozen random "
       "baseline, its BatchNorm statistics taken from the training records)");
   command.add_flag("--freeze-encoder", o.freeze_encoder, "Train the head only; the encoder runs in evaluation mode");
-  command.add_option("--width", o.width, "Channels of the first block of an encoder that no checkpoint gives")
-      ->capture_default_str();
+  add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);
   command.callback([options] { train_classifier(*options); });
 }

@@ -5,17 +5,16 @@
 
 namespace systole::tools {
 
-void calibrate(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
-               Arena& arena) {
+void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena) {
   const NoGradient no_gradient;
   int batch = 0;
   for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
     const ArenaScope scope(arena);
-    encoder.forward(batches.views(rows, {}), Mode::train(1, 1.0f / static_cast<float>(++batch)));
+    encoder.latent(batches.views(rows, {}), Mode::train(1, 1.0f / static_cast<float>(++batch)));
   });
 }
 
-Features compute_features(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
+Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records,
                           Arena& arena) {
   const NoGradient no_gradient;
   Features features{{}, static_cast<size_t>(encoder.latent_size())};

@@ -14,7 +14,7 @@ namespace systole::tools {
 
 /// Sets BatchNorm's running statistics of an untrained encoder to the averages over the records: with their initial
 /// values a frozen random encoder would not normalise at all, which is no fair baseline.
-void calibrate(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena);
+void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena);
 
 struct Features {
   std::vector<float> values;  // [records, size]
@@ -22,7 +22,7 @@ struct Features {
 };
 
 /// The latents of the records, in evaluation mode.
-Features compute_features(models::ECGEncoder1DCNN& encoder, const Batches& batches, std::span<const size_t> records,
+Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records,
                           Arena& arena);
 
 /// Mean and standard deviation of each feature. A head that is trained on features of such different scales as a frozen

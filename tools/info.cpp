@@ -7,9 +7,8 @@
 #include "augment/views.h"
 #include "kernels/common/parallel.h"
 #include "kernels/support.h"
-#include "models/classifier.h"
-#include "models/simclr.h"
 #include "tools/command.h"
+#include "tools/encoder_tables.h"
 #if defined(SYSTOLE_CUDA)
 #include "kernels/cuda/device.h"
 #endif
@@ -72,24 +71,12 @@ void print_kernels_as_markdown() {
   }
 }
 
-void print_encoders() {
-  fmt::print("encoders\n");
-  ParameterStore encoder_store, simclr_store, classifier_store;
-  const models::ECGEncoder1DCNN encoder(encoder_store, "");
-  const models::Simclr simclr(simclr_store);
-  const models::Classifier classifier(classifier_store, {}, 5);
-  fmt::print("  {}: {} parameters, {:.2f} M multiply-adds for 12 x 1000, latent {}\n", models::ECGEncoder1DCNN::kName,
-             encoder_store.parameter_count(), models::multiply_adds({}, 1000) / 1e6, encoder.latent_size());
-  fmt::print("    with the SimCLR projector {}, with a head of 5 classes {}\n", simclr_store.parameter_count(),
-             classifier_store.parameter_count());
-}
-
 void info() {
   set_threads(0);
   fmt::print("systole {} ({})\n", SYSTOLE_VERSION, SYSTOLE_BUILD);
   print_devices();
   print_kernels();
-  print_encoders();
+  fmt::print("{}", encoder_list());
   fmt::print("methods\n  simclr   NT-Xent on two views of each record\n");
   fmt::print(
       "classification losses\n  bce, focal (alpha 0.25, gamma 2), weighted (negatives / positives), class_balanced "
@@ -107,12 +94,16 @@ void add_info(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("info", "Devices, kernels, encoders, losses and recipes of this build");
   const auto kernels_only = std::make_shared<bool>(false);
   command.add_flag("--kernels", *kernels_only, "Only the kernels and their devices, as a Markdown table");
+  const auto encoders_only = std::make_shared<bool>(false);
+  command.add_flag("--encoders", *encoders_only, "Only the encoders, layer by layer, as Markdown tables");
   const auto recipe = std::make_shared<std::string>();
   command.add_option("--recipe", *recipe,
                      "Only this augmentation recipe, as JSON: to be changed and given to pretrain --recipe FILE");
-  command.callback([kernels_only, recipe] {
+  command.callback([kernels_only, encoders_only, recipe] {
     if (!recipe->empty())
       fmt::print("{}", augment::to_json(augment::find_recipe(*recipe)));
+    else if (*encoders_only)
+      fmt::print("{}", encoders_as_markdown());
     else
       *kernels_only ? print_kernels_as_markdown() : info();
   });

@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "kernels/common/error.h"
+#include "models/dual_stream.h"
+#include "tools/encoder_options.h"
 
 namespace systole::tools {
 namespace {
@@ -16,19 +19,55 @@ const FileArray* find(const NamedArrays& arrays, const std::string& name) {
   return nullptr;
 }
 
-/// The encoder's size, from the shape of its first weight: [width, leads, 11].
-models::EncoderOptions encoder_options(const NamedArrays& arrays, const std::string& prefix, const std::string& path) {
-  const std::string name = prefix + "features.0.block.0.weight";
+/// A sentence about a file without a known encoder: the first weight of each, as it would have to be.
+[[noreturn]] void throw_no_encoder(const std::string& prefix, const std::string& path) {
+  std::vector<std::string> known;
+  for (const models::EncoderDefinition& e : models::encoder_definitions())
+    known.push_back(fmt::format("'{}{}' ({})", prefix, e.first_weight, e.name));
+  throw Error(fmt::format("{}: holds no encoder: expected one of {}", path, fmt::join(known, ", ")));
+}
+
+/// The encoder whose first weight the arrays have.
+const models::EncoderDefinition& recognized(const NamedArrays& arrays, const std::string& prefix,
+                                            const std::string& path) {
+  for (const models::EncoderDefinition& e : models::encoder_definitions())
+    if (find(arrays, prefix + e.first_weight)) return e;
+  throw_no_encoder(prefix, path);
+}
+
+/// The encoder that the description names, where it names one.
+const models::EncoderDefinition& described(const std::string& name, const std::string& path) {
+  try {
+    return models::encoder_definition(name);
+  } catch (const UsageError& error) {
+    throw Error(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
+/// Completes the encoder of a description from the names and shapes in the file.
+void complete(models::EncoderOptions& options, const NamedArrays& arrays, const std::string& prefix,
+              const std::string& path) {
+  const bool is_described = !options.name.empty();
+  const models::EncoderDefinition& encoder =
+      is_described ? described(options.name, path) : recognized(arrays, prefix, path);
+  const std::string name = prefix + encoder.first_weight;
   const FileArray* weight = find(arrays, name);
   if (!weight || weight->shape.size() != 3)
-    throw Error(
-        fmt::format("{}: holds no {}: '{}' [width, leads, 11] is missing", path, models::ECGEncoder1DCNN::kName, name));
-  return {.leads = static_cast<int>(weight->shape[1]), .width = static_cast<int>(weight->shape[0])};
+    throw Error(fmt::format("{}: holds no {}: '{}' [width, leads, kernel] is missing", path, encoder.name, name));
+  options.name = encoder.name;
+  options.width = static_cast<int>(weight->shape[0]);
+  const bool has_groups = options.name == models::DualStream::kName;  // its weights do not tell the leads of a record
+  if (!has_groups) options.leads = static_cast<int>(weight->shape[1]);
+}
+
+/// Heads of pre-training that stand among the weights of an encoder: they are no part of it.
+bool is_projector(const std::string& name) {
+  return name.find("finalLayer.") != std::string::npos;
 }
 
 std::string to_text(const Description& d) {
-  json text{
-      {"format", 1}, {"encoder", models::ECGEncoder1DCNN::kName}, {"signal_length", d.signal_length}, {"run", d.run}};
+  json text{{"format", 1}, {"signal_length", d.signal_length}, {"run", d.run}};
+  text.update(to_json(d.encoder));
   if (d.normalization) text["normalization"] = json::parse(data::to_json(*d.normalization));
   if (!d.classes.empty()) {
     text["classes"] = d.classes;
@@ -39,9 +78,13 @@ std::string to_text(const Description& d) {
 
 Description parse_description(const std::string& text, const std::string& path) {
   Description d;
+  d.encoder.name.clear();
   if (text.empty()) return d;
   try {
     const json parsed = json::parse(text);
+    d.encoder.name = parsed.value("encoder", "");
+    d.encoder.leads = parsed.value("leads", d.encoder.leads);
+    d.encoder.lead_groups = parsed.value("lead_groups", d.encoder.lead_groups);
     d.signal_length = parsed.value("signal_length", 0);
     d.run = parsed.value("run", json::object());
     d.label_set = parsed.value("label_set", "");
@@ -68,18 +111,16 @@ void adopt_sampling_rate(const Description& description, DataOptions& options) {
 
 EncoderFile read_encoder(const std::filesystem::path& path) {
   const TensorFile file = read_tensor_file(path);
+  const NamedArrays* section = file.section("encoder");
+  const std::string prefix = section ? "" : "encoder.";
+  if (!section) section = file.section("model");
+  if (!section) throw Error(fmt::format("{}: holds no encoder: expected the key 'encoder' or 'model'", path.string()));
   EncoderFile result;
-  if (const NamedArrays* encoder = file.section("encoder")) {
-    result.arrays = *encoder;
-  } else if (const NamedArrays* model = file.section("model")) {
-    const std::string prefix = "encoder.";
-    for (const auto& [name, array] : *model)
-      if (name.rfind(prefix, 0) == 0) result.arrays.emplace_back(name.substr(prefix.size()), array);
-  } else {
-    throw Error(fmt::format("{}: holds no encoder: expected the key 'encoder' or 'model'", path.string()));
-  }
-  result.options = encoder_options(result.arrays, "", path.string());
+  for (const auto& [name, array] : *section)
+    if (name.rfind(prefix, 0) == 0 && !is_projector(name))
+      result.arrays.emplace_back(name.substr(prefix.size()), array);
   result.description = parse_description(file.metadata, path.string());
+  complete(result.description.encoder, result.arrays, "", path.string());
   return result;
 }
 
@@ -92,8 +133,9 @@ ClassifierFile read_classifier(const std::filesystem::path& path) {
   const FileArray* head = find(*model, "head.weight");
   if (!head || head->shape.size() != 2)
     throw Error(fmt::format("{}: holds no classifier: 'head.weight' [classes, features] is missing", path.string()));
-  return {*model, encoder_options(*model, "encoder.", path.string()), static_cast<int>(head->shape[0]),
-          parse_description(file.metadata, path.string())};
+  ClassifierFile result{*model, static_cast<int>(head->shape[0]), parse_description(file.metadata, path.string())};
+  complete(result.description.encoder, *model, "encoder.", path.string());
+  return result;
 }
 
 }  // namespace systole::tools

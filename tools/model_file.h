@@ -1,5 +1,5 @@
 // Model files: an encoder (section "encoder") or a classifier (section "model"), with a description beside the tensors
-// that says how signals must be prepared: leads, sampling rate, normalisation, length, classes.
+// that says which encoder it is and how signals must be prepared: leads, sampling rate, normalisation, length, classes.
 #pragma once
 
 #include <filesystem>
@@ -17,6 +17,7 @@
 namespace systole::tools {
 
 struct Description {
+  models::EncoderOptions encoder;
   std::optional<data::Normalization> normalization;  // absent in files that other programs wrote
   int signal_length = 0;                             // of the views it was trained on; 0: unknown
   std::string label_set;                             // classifiers
@@ -33,15 +34,14 @@ void adopt_sampling_rate(const Description& description, DataOptions& options);
 
 struct EncoderFile {
   NamedArrays arrays;  // names as in the encoder: features.0.block.0.weight …
-  models::EncoderOptions options;
   Description description;
 };
-/// The encoder of a file: section "encoder", or the encoder inside a classifier. Throws Error when there is none.
+/// The encoder of a file: section "encoder", or the encoder inside a classifier. A file that does not say which encoder
+/// it holds, as those of PyTorch, is known by its names. Throws Error when there is none.
 EncoderFile read_encoder(const std::filesystem::path& path);
 
 struct ClassifierFile {
   NamedArrays arrays;  // encoder.…, head.…
-  models::EncoderOptions options;
   int classes;
   Description description;
 };

@@ -10,6 +10,7 @@
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
 #include "tools/command.h"
+#include "tools/encoder_options.h"
 #include "tools/model_file.h"
 #include "tools/pretraining.h"
 
@@ -26,12 +27,13 @@ struct PretrainOptions {
   std::optional<std::string> positives;
   std::optional<int> queue_size;
   bool learn_temperature = false;
-  int projection_dim = 128, projection_hidden = 2048, width = 64, patient_pairs = 0;
+  int projection_dim = 128, projection_hidden = 2048, patient_pairs = 0;
+  EncoderChoice encoder;
   std::filesystem::path out, save_init;
 };
 
 /// The loss's own defaults where nothing else was asked for.
-PretrainingOptions pretraining_options(const PretrainOptions& o) {
+PretrainingOptions pretraining_options(const PretrainOptions& o, const data::Dataset& dataset) {
   const models::LossDefinition& loss = models::loss_definition(o.loss);
   PretrainingOptions result{
       .training = o.training,
@@ -41,7 +43,7 @@ PretrainingOptions pretraining_options(const PretrainOptions& o) {
       .moco = {},
       .projection_dim = o.projection_dim,
       .projection_hidden = o.projection_hidden,
-      .width = o.width,
+      .encoder = encoder_options(o.encoder, dataset.leads),
       .shuffle = o.shuffle != "none",
       .patient_positives = o.positives ? *o.positives == "patient" : loss.positives == models::Positives::patient,
       .patient_pairs = o.patient_pairs,
@@ -60,7 +62,7 @@ nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chose
                       {"training", to_json(o.training)},
                       {"projection_dim", o.projection_dim},
                       {"projection_hidden", o.projection_hidden},
-                      {"width", o.width},
+                      {"width", chosen.encoder.width},
                       {"augment", nlohmann::json::parse(augment::to_json(recipe))},
                       {"patient_pairs", o.patient_pairs},
                       {"shuffle", o.shuffle}};
@@ -115,7 +117,7 @@ void check(const PretrainOptions& o) {
                  std::to_string(o.projection_dim));
   require_option(o.projection_hidden >= 1 && o.projection_hidden <= 65536, "--projection-hidden", "between 1 and 65536",
                  std::to_string(o.projection_hidden));
-  require_option(o.width >= 1 && o.width <= 4096, "--width", "between 1 and 4096", std::to_string(o.width));
+  check(o.encoder);
   check_writable(o.out);
   check_file_writable(beside(o.out, "metrics.jsonl"));
   if (!o.save_init.empty()) check_writable(o.save_init);
@@ -140,7 +142,7 @@ void pretrain(const PretrainOptions& o) {
   const data::Normalization normalization = data::measure_normalization(dataset, records);
   const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
   check_views(o, views);
-  const PretrainingOptions chosen = pretraining_options(o);
+  const PretrainingOptions chosen = pretraining_options(o, dataset);
   Pretraining run(chosen, views, dataset, normalization, device);
 
   if (!o.save_init.empty())
@@ -148,12 +150,15 @@ void pretrain(const PretrainOptions& o) {
                                      {"projection_head", run.store().state("projection_head.")}},
                                     ""});
   RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(stderr,
-             "{} with {} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
-             o.method, o.loss, records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
+  fmt::print(
+      stderr,
+      "{} of {} with {} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
+      o.method, chosen.encoder.name, o.loss, records.size(), recipe.name, views.length, run.store().parameter_count(),
+      threads());
   run.run(records, log);
   write_model(o.out, run.store(), "encoder", models::Simclr::kEncoderPrefix,
-              {.normalization = normalization,
+              {.encoder = run.encoder_options(),
+               .normalization = normalization,
                .signal_length = views.length,
                .label_set = {},
                .classes = {},
@@ -203,7 +208,7 @@ void add_pretrain(CLI::App& app) {
   command.add_option("--projection-dim", o.projection_dim, "Size of the projections")->capture_default_str();
   command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")
       ->capture_default_str();
-  command.add_option("--width", o.width, "Channels of the encoder's first block")->capture_default_str();
+  add_encoder_options(command, o.encoder);
   add_recipe_options(command, o.augmentation);
   command.add_option("--shuffle", o.shuffle, "Order of the records: standard (new in every epoch) or none")
       ->check(CLI::IsMember({"standard", "none"}))

@@ -11,9 +11,12 @@
 namespace systole::tools {
 namespace {
 
-models::SimclrOptions network_of(const PretrainingOptions& o, const data::Dataset& dataset) {
-  const bool single_leads = models::loss_definition(o.loss.name).slots != models::Slots::views;
-  return {.encoder = {.leads = single_leads ? 1 : static_cast<int>(dataset.lead_count()), .width = o.width},
+/// Where leads are compared, an encoder that has no slots of its own reads one lead at a time.
+models::SimclrOptions network_of(const PretrainingOptions& o) {
+  models::EncoderOptions encoder = o.encoder;
+  const bool compares_slots = models::loss_definition(o.loss.name).slots != models::Slots::views;
+  if (compares_slots && encoder.lead_groups.empty()) encoder.leads = 1;
+  return {.encoder = encoder,
           .hidden_size = o.projection_hidden,
           .projection_size = o.projection_dim,
           .temperature = o.loss.temperature};
@@ -34,7 +37,7 @@ Pretraining::Pretraining(const PretrainingOptions& options, const ViewOptions& v
       batches_(dataset, normalization, views.length, device),
       patients_(data::patient_numbers(dataset)),
       arena_(device),
-      network_options_(network_of(options, dataset)),
+      network_options_(network_of(options)),
       network_(store_, network_options_),
       loss_(store_, options.loss) {
   store_.allocate(device, options.seed);
@@ -113,14 +116,16 @@ Tensor Pretraining::ids_of(std::span<const size_t> records, int slots) const {
 }
 
 models::ViewBatch Pretraining::project(const Tensor& views, std::span<const size_t> records) {
-  if (reads_single_leads()) {
-    const int slots = view_count() * static_cast<int>(views.dim(2));
-    return {network_.project_leads(views, Mode::train(view_count())), ids_of(records, slots), slots};
+  const auto step = static_cast<uint32_t>(optimizer_->steps());
+  const auto mode = [&](int view_groups) { return Mode::train(view_groups).with_dropout(options_.seed, step); };
+  if (compares_slots()) {
+    const int slots = view_count() * network_.encoder().slot_count(static_cast<int>(views.dim(2)));
+    return {network_.project_slots(views, mode(view_count())), ids_of(records, slots), slots};
   }
-  if (!moco_) return {network_.project(views, Mode::train(2)), ids_of(records, 2)};
+  if (!moco_) return {network_.project(views, mode(2)), ids_of(records, 2)};
   const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
-  models::ViewBatch batch{network_.project(views.slice(0, half), Mode::train()), ids_of(records, 1), 1};
-  moco_->add_keys(views.slice(half.count(), half), batch);
+  models::ViewBatch batch{network_.project(views.slice(0, half), mode(1)), ids_of(records, 1), 1};
+  moco_->add_keys(views.slice(half.count(), half), batch, Mode::train().with_dropout(~options_.seed, step));
   return batch;
 }
 

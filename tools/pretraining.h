@@ -21,7 +21,8 @@ struct PretrainingOptions {
   TrainingOptions training;
   models::LossOptions loss;
   models::MocoOptions moco;
-  int projection_dim = 128, projection_hidden = 2048, width = 64;
+  int projection_dim = 128, projection_hidden = 2048;
+  models::EncoderOptions encoder;
   bool shuffle = true;
   bool patient_positives = false;  // ids of rows are those of patients, not of records
   int patient_pairs = 0;           // patients with two records in every batch; 0: as chance has it
@@ -37,6 +38,7 @@ class Pretraining {
 
   void run(std::span<const size_t> records, RunLog& log);
   const ParameterStore& store() const { return store_; }
+  const models::EncoderOptions& encoder_options() const { return network_options_.encoder; }
 
  private:
   struct Result {
@@ -45,7 +47,7 @@ class Pretraining {
   };
 
   std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
-  bool reads_single_leads() const { return loss_.definition().slots != models::Slots::views; }
+  bool compares_slots() const { return loss_.definition().slots != models::Slots::views; }
   /// Views for the loss: two, or one where only leads are compared.
   int view_count() const { return loss_.definition().slots == models::Slots::leads ? 1 : 2; }
   models::ViewBatch project(const Tensor& views, std::span<const size_t> records);

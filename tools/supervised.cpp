@@ -15,7 +15,7 @@ void add_supervised(CLI::App& app) {
   o.loss = "bce";
   o.balance_strategy = "standard";
   CLI::App& command = *app.add_subcommand("supervised", "Train a classifier from scratch (folds 1-8, selected on 9)");
-  command.add_option("--width", o.width, "Channels of the encoder's first block")->capture_default_str();
+  add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);
   command.callback([options] { train_classifier(*options); });
 }

@@ -39,7 +39,7 @@ std::string text(const DropoutShape& shape);
 std::string text(const SplitLeadsShape& shape);
 
 struct ElementwiseKernels {
-  /// y = max(x, 0).
+  /// y = max(x, 0); y may be x.
   Entry<"elementwise.relu", void(int64_t count, const float* x, float* y)> relu;
   /// dx = dy where y > 0, else 0; y is the output of relu. dx may be dy.
   Entry<"elementwise.relu_backward", void(int64_t count, const float* y, const float* dy, float* dx, GradientMode mode)>

@@ -131,13 +131,14 @@ TEST_CASE("engine: relu, add, concatenate and dropout") {
   check_operation(
       "dropout", {{{3, 50}, 1}},
       [](const auto& t) {
-        return dropout(t[0], 0.3f, {7, 2, 1}, Mode::train());
+        return dropout(t[0], {0.3f, 1}, Mode::train().with_dropout(7, 2));
       },
       [](const auto& v) {
         return reference::dropout<double>({3, 50, 0.3f, 7, 2, 1}, v[0]);
       });
   const Tensor x = test::tensor<float>({1, 2}, {1, 2});
-  CHECK(dropout(x, 0.9f, {7, 2, 1}, Mode::evaluation()).to_vector() == x.to_vector());
+  CHECK(dropout(x, {0.9f, 1}, Mode::evaluation()).to_vector() == x.to_vector());
+  CHECK(dropout(x, {0.9f, 1}, Mode::train()).to_vector() == x.to_vector());
 }
 
 TEST_CASE("engine: linear, with and without bias") {
@@ -160,6 +161,14 @@ TEST_CASE("engine: mean_over_time and max_pool") {
       "max_pool", {{{2, 13, 3}, 1}}, [](const auto& t) { return max_pool(t[0], 3, 2, 1); },
       [](const auto& v) {
         return reference::max_pool<double>({2, 13, 3, 3, 2, 1}, v[0]).y;
+      });
+}
+
+TEST_CASE("engine: max_over_time") {
+  check_operation(
+      "max_over_time", {{{3, 13, 5}, 1}}, [](const auto& t) { return max_over_time(t[0]); },
+      [](const auto& v) {
+        return reference::max_pool<double>({3, 13, 5, 13, 1}, v[0]).y;
       });
 }
 
@@ -190,6 +199,32 @@ TEST_CASE("engine: leads taken apart, and their mean") {
           for (int k = 0; k < 3 * 5; ++k) mean.push_back((v[0][view * 30 + k] + v[0][view * 30 + 15 + k]) / 2);
         return mean;
       });
+}
+
+TEST_CASE("engine: some of the leads, in any order, and slots joined within each view") {
+  const Tensor x = test::tensor(test::random_normal(2 * 3 * 4 * 5, 1), {6, 4, 5});  // 2 views of 3 records, 5 leads
+  const std::vector<float> values = x.to_vector(), chosen = split_leads(x, {4, 1}, 2).to_vector();
+  REQUIRE(chosen.size() == 2 * 2 * 3 * 4);
+  for (int view = 0; view < 2; ++view)
+    for (int n = 0; n < 3; ++n)
+      for (int i = 0; i < 2; ++i)
+        for (int l = 0; l < 4; ++l)
+          CHECK(chosen[((view * 2 + i) * 3 + n) * 4 + l] == values[((view * 3 + n) * 4 + l) * 5 + (i == 0 ? 4 : 1)]);
+  CHECK(test::sentence_of<Error>([&] { split_leads(x, {5}, 2); }) ==
+        "split_leads: expected records [N, L, C] that have the lead 5, found the shape [6, 4, 5]");
+
+  check_operation(
+      "join_slots", {{{6, 5}, 1}, {{6, 5}, 2}}, [](const auto& t) { return join_slots(t[0], t[1], 2); },
+      [](const auto& v) {
+        Doubles joined;
+        for (int view = 0; view < 2; ++view)
+          for (const Doubles& slot : {v[0], v[1]})
+            joined.insert(joined.end(), slot.begin() + view * 15, slot.begin() + view * 15 + 15);
+        return joined;
+      });
+  const Tensor wide = test::tensor(test::random_normal(2 * 40 * 512, 1), {80, 512});  // a kernel's row of 20,480
+  const std::vector<float> twice = join_slots(wide, wide, 2).to_vector(), once = wide.to_vector();
+  for (size_t i = 0; i < twice.size(); ++i) CHECK_FALSE(twice[i] != once[i / 40960 * 20480 + i % 20480]);
 }
 
 TEST_CASE("engine: bce_with_logits, plain, weighted and focal") {
@@ -224,7 +259,7 @@ TEST_CASE("engine: shapes that do not fit are refused with the operation and the
   CHECK(sentence([&] { systole::rows(rows, 3, 2); }) ==
         "rows: expected at least 5 rows [M, D], found the shape [4, 3]");
   CHECK(sentence([&] { max_pool(series, 7, 1); }).find("7") != std::string::npos);
-  CHECK(sentence([&] { dropout(rows, 1, {}, Mode::train()); }).find("[0, 1)") != std::string::npos);
+  CHECK(sentence([&] { dropout(rows, {1}, Mode::train()); }).find("[0, 1)") != std::string::npos);
   if (test::device() != Device::cpu)
     CHECK(sentence([&] {
             add(rows, Tensor::zeros({4, 3}));

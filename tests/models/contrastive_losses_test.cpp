@@ -31,7 +31,7 @@ float loss_of(const std::string& name, const ViewBatch& batch, float temperature
   return loss(batch).loss.item();
 }
 
-constexpr SimclrOptions kNetwork{.encoder = {2, 2}, .hidden_size = 6, .projection_size = 3};
+const SimclrOptions kNetwork{.encoder = {2, 2}, .hidden_size = 6, .projection_size = 3};
 
 }  // namespace
 
