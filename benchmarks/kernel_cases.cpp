@@ -3,10 +3,10 @@
 #include <cstring>
 #include <limits>
 
+#include "benchmarks/case_list.h"
 #include "kernels/batch_norm/cases.h"
 #include "kernels/classification/cases.h"
 #include "kernels/common/philox.h"
-#include "kernels/contrastive/cases.h"
 #include "kernels/conv1d/cases.h"
 #include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/cases.h"
@@ -67,25 +67,6 @@ int Problem::updated(int buffer) {
 // ---- families
 
 namespace {
-
-using Cases = std::vector<KernelCase>;
-using Run = std::function<void(Queue&, const Memory&)>;
-constexpr GradientMode kOverwrite = GradientMode::overwrite;
-
-/// `prepare` adds the buffers and gives what computes with them.
-template <class Prepare>
-void add(Cases& cases, const char* kernel, const char* shape, double flop, double bytes, const Prepare& prepare) {
-  cases.push_back({kernel, shape, flop, bytes, [=](Device) {
-                     Problem p;
-                     Run run = prepare(p);
-                     p.add("systole", std::move(run));
-                     return p;
-                   }});
-}
-
-int32_t* integers(float* memory) {
-  return reinterpret_cast<int32_t*>(memory);
-}
 
 /// A raw output with the BatchNorm and ReLU behind it.
 struct Normalized {
@@ -156,46 +137,6 @@ void add_classification(Cases& cases) {
       return [=](Queue& q, const Memory& m) {
         classification_kernels(q.device())
             .bce_backward(q, s, m[x], m[y], nullptr, nullptr, m[upstream], m[dx], kOverwrite);
-      };
-    });
-  }
-}
-
-std::vector<float> unit_rows(int64_t M, int D) {
-  Problem p;
-  p.normal(M * D);
-  std::vector<float> z(p.buffers[0].size()), norm(static_cast<size_t>(M));
-  Queue queue(Device::cpu);
-  cpu::contrastive.l2_normalize(queue, {M, D}, p.buffers[0].data(), z.data(), norm.data());
-  return z;
-}
-
-void add_contrastive(Cases& cases) {
-  for (const NormalizeCase& c : normalize_cases()) {
-    const NormalizeShape s = c.shape;
-    add(cases, "contrastive.l2_normalize", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
-      const int x = p.normal(s.M * s.D), z = p.result(s.M * s.D), norm = p.result(s.M);
-      return
-          [=](Queue& q, const Memory& m) { contrastive_kernels(q.device()).l2_normalize(q, s, m[x], m[z], m[norm]); };
-    });
-  }
-  for (const NtXentCase& c : nt_xent_cases()) {
-    const NtXentShape s = c.shape;
-    add(cases, "contrastive.nt_xent_forward", c.name, c.forward_flop(), c.forward_bytes(), [=](Problem& p) -> Run {
-      const int z = p.given(unit_rows(s.M, s.D)), loss = p.result(1), log_sum = p.result(s.M);
-      return [=](Queue& q, const Memory& m) {
-        contrastive_kernels(q.device()).nt_xent_forward(q, s, m[z], m[loss], m[log_sum]);
-      };
-    });
-    add(cases, "contrastive.nt_xent_backward", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
-      const int z = p.given(unit_rows(s.M, s.D)), upstream = p.given({1}), dz = p.result(int64_t{s.M} * s.D);
-      float loss = 0;
-      std::vector<float> sums(static_cast<size_t>(s.M));
-      Queue queue(Device::cpu);
-      cpu::contrastive.nt_xent_forward(queue, s, p.buffers[size_t(z)].data(), &loss, sums.data());
-      const int log_sum = p.given(std::move(sums));
-      return [=](Queue& q, const Memory& m) {
-        contrastive_kernels(q.device()).nt_xent_backward(q, s, m[z], m[log_sum], m[upstream], m[dz], kOverwrite);
       };
     });
   }
@@ -284,6 +225,14 @@ void add_elementwise(Cases& cases) {
       return [=](Queue& q, const Memory& m) {
         elementwise_kernels(q.device()).dropout(q, dropout, m[x], m[y], kOverwrite);
       };
+    });
+  }
+  for (const SplitLeadsCase& c : split_leads_cases()) {
+    const SplitLeadsShape s = c.shape;
+    const int64_t count = int64_t{s.V} * s.N * s.L * s.C;
+    add(cases, "elementwise.split_leads", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).split_leads(q, s, m[x], m[y]); };
     });
   }
   for (const ConcatenateCase& c : concatenate_cases()) {

@@ -3,14 +3,18 @@
 // Usage: bench_kernels --device cuda --precision bf16 --json kernels.json
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "benchmarks/agreement.h"
+#include "benchmarks/ceilings.h"
+#include "benchmarks/device_memory.h"
 #include "benchmarks/kernel_cases.h"
-#include "benchmarks/measure.h"
+#include "benchmarks/origin.h"
+#include "benchmarks/timing.h"
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 
@@ -21,7 +25,7 @@ using nlohmann::ordered_json;
 namespace {
 
 struct Options {
-  std::string device = "auto", precision = "f32", filter, by, json, commit = SYSTOLE_COMMIT;
+  std::string device = "auto", precision = "f32", filter, by, json, commit = benchmarks::commit();
   int repeats = 0, threads = 0;
   double most_mflop = 0;
   bool check_only = false;
@@ -49,46 +53,11 @@ Options parse_options(int argc, char** argv) {
   return o;
 }
 
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
-}
-
-std::string now() {
-  const std::time_t time = std::time(nullptr);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&time));
-  return text;
-}
-
-/// ‖found − expected‖ / ‖expected‖ of the worst result; infinite where a number is NaN or missing.
+/// Of the worst result.
 double worst_error(const std::vector<std::vector<float>>& found, const std::vector<std::vector<float>>& expected) {
   double worst = 0;
-  for (size_t r = 0; r < found.size(); ++r) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < found[r].size(); ++i) {
-      difference += std::pow(double{found[r][i]} - expected[r][i], 2);
-      norm += std::pow(double{expected[r][i]}, 2);
-    }
-    const double error = std::sqrt(difference / std::max(norm, 1e-30));
-    if (!(error <= worst)) worst = std::isnan(error) ? INFINITY : error;
-  }
+  for (size_t r = 0; r < found.size(); ++r) worst = std::max(worst, relative_error(found[r], expected[r]));
   return worst;
-}
-
-/// Far above what rounding does, far below what a wrong element does.
-double allowed_error(Precision precision) {
-  switch (precision) {
-    case Precision::f32:
-      return 1e-3;
-    case Precision::tf32:
-      return 5e-3;
-    case Precision::bf16:
-      break;
-  }
-  return 4e-2;
 }
 
 /// The results of one call on fresh memory.
@@ -143,6 +112,8 @@ class Benchmark {
  private:
   void print_head() const {
     fmt::print("{}, {}, commit {}\n", describe(device_), name(precision_), options_.commit);
+    if (device_ == Device::cpu && ceilings_.fma_flop_per_second > 0)
+      fmt::print("ceiling: FMA {:.0f} GFLOP/s by {} threads\n", ceilings_.fma_flop_per_second / 1e9, threads());
     if (ceilings_.bytes_per_second > 0)
       fmt::print("ceilings: copy {:.0f} GB/s, FMA {:.1f} TFLOP/s, mma.sync bf16 {:.0f} TFLOP/s\n",
                  ceilings_.bytes_per_second / 1e9, ceilings_.fma_flop_per_second / 1e12,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #if defined(SYSTOLE_CUDA)
@@ -28,23 +29,28 @@ double seconds_of(Queue& queue, const std::function<void()>& work) {
 
 }  // namespace
 
-Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds) {
-  int64_t turn = 0;
-  const auto seconds_per_call = [&](int calls) {
-    return seconds_of(queue,
-                      [&] {
-                        for (int i = 0; i < calls; ++i) call(turn++);
-                      }) /
-           calls;
-  };
+Stopwatch::Stopwatch(Queue& queue, std::function<void(int64_t)> call, double sample_seconds)
+    : queue_(queue), call_(std::move(call)) {
   seconds_per_call(1);  // loads code, makes handles and working memory
-  const double estimate = std::max(seconds_per_call(3), 1e-9);
-  const int calls = std::clamp(static_cast<int>(sample_seconds / estimate) + 1, 1, 1000);
+  double estimate = seconds_per_call(1);
+  if (estimate < sample_seconds) estimate = seconds_per_call(3);
+  calls_ = std::clamp(static_cast<int>(sample_seconds / std::max(estimate, 1e-9)) + 1, 1, 1000);
+}
 
+double Stopwatch::seconds_per_call(int calls) {
+  return seconds_of(queue_,
+                    [&] {
+                      for (int i = 0; i < calls; ++i) call_(turn_++);
+                    }) /
+         calls;
+}
+
+Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds) {
+  Stopwatch watch(queue, call, sample_seconds);
   std::vector<double> seconds(static_cast<size_t>(samples));
-  for (double& sample : seconds) sample = seconds_per_call(calls);
+  for (double& sample : seconds) sample = watch.sample();
   std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front(), seconds.back(), samples, calls};
+  return {seconds[seconds.size() / 2], seconds.front(), seconds.back(), samples, watch.calls()};
 }
 
 }  // namespace systole::benchmarks

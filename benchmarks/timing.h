@@ -8,13 +8,32 @@
 
 namespace systole::benchmarks {
 
+/// Takes the time of a call, one sample after the other, so that several can take turns. `call` gets the number of the
+/// call. On cuda the GPU's clock is read, elsewhere the process's.
+class Stopwatch {
+ public:
+  /// Warms up, and finds how many calls a sample of at least `sample_seconds` has.
+  Stopwatch(Queue& queue, std::function<void(int64_t)> call, double sample_seconds);
+
+  /// Seconds of one call.
+  double sample() { return seconds_per_call(calls_); }
+  int calls() const { return calls_; }
+
+ private:
+  double seconds_per_call(int calls);
+
+  Queue& queue_;
+  std::function<void(int64_t)> call_;
+  int64_t turn_ = 0;
+  int calls_;
+};
+
 struct Timing {
   double median, fastest, slowest;  // seconds of one call
   int samples, calls;               // how often the clock was read, and calls in between
 };
 
-/// Warms up, then takes `samples` samples of at least `sample_seconds`. `call` gets the number of the call. On cuda the
-/// GPU's clock is read, elsewhere the process's.
+/// Takes `samples` samples, one right after the other.
 Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds);
 
 }  // namespace systole::benchmarks

@@ -1,12 +1,12 @@
-// The memory of a measured problem, and how fast the device can be at all.
+// The memory of a measured problem.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "benchmarks/kernel_cases.h"
-#include "benchmarks/timing.h"
 #include "kernels/common/device.h"
 
 namespace systole::benchmarks {
@@ -26,17 +26,5 @@ class DeviceMemory {
   std::vector<std::shared_ptr<std::byte>> memory_;
   std::vector<Memory> copies_;
 };
-
-/// Rates that nothing on this device can exceed, measured now. 0: not measured.
-struct Ceilings {
-  double bytes_per_second = 0;  // copies within the device's memory, read and write counted
-  double fma_flop_per_second = 0;
-  double bf16_flop_per_second = 0;  // by mma.sync
-
-  /// The seconds that a case needs at least, in a precision of products.
-  double floor(double flop, double bytes, Precision precision) const;
-};
-/// On cuda alone: on a CPU one thread's rates would say little.
-Ceilings measure_ceilings(Device device);
 
 }  // namespace systole::benchmarks

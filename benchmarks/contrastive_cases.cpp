@@ -1,0 +1,195 @@
+// The cases of kernels/contrastive.
+
+#include <cstring>
+
+#include "benchmarks/case_list.h"
+#include "kernels/contrastive/cases.h"
+#include "kernels/contrastive/feature_loss.h"
+#include "kernels/contrastive/sigmoid_loss.h"
+
+namespace systole::benchmarks {
+
+using namespace systole::kernels;
+
+namespace {
+
+std::vector<float> unit_rows(int64_t M, int D) {
+  Problem p;
+  p.normal(M * D);
+  std::vector<float> z(p.buffers[0].size()), norm(static_cast<size_t>(M));
+  Queue queue(Device::cpu);
+  cpu::contrastive.l2_normalize(queue, {M, D}, p.buffers[0].data(), z.data(), norm.data());
+  return z;
+}
+
+/// i % groups, as the bits of floats.
+std::vector<float> group_ids(int count, int groups) {
+  std::vector<float> ids(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const int32_t id = i % groups;
+    std::memcpy(&ids[static_cast<size_t>(i)], &id, sizeof id);
+  }
+  return ids;
+}
+
+template <class Struct>
+int64_t floats_of(int64_t count) {
+  return count * static_cast<int64_t>(sizeof(Struct) / sizeof(float));
+}
+
+PairSums* sums_in(float* memory) {
+  return reinterpret_cast<PairSums*>(memory);
+}
+PairRow* rows_in(float* memory) {
+  return reinterpret_cast<PairRow*>(memory);
+}
+
+/// The buffers that every pass over pairs reads.
+struct PairInputs {
+  int x, y, row_ids, column_ids;
+
+  PairInputs(Problem& p, const PairCase& c)
+      : x(p.given(unit_rows(c.shape.A, c.shape.D))),
+        y(c.shape.same_rows ? x : p.given(unit_rows(c.shape.B, c.shape.D))),
+        row_ids(p.given(group_ids(c.shape.A, c.groups))),
+        column_ids(p.given(group_ids(c.shape.B, c.groups))) {}
+};
+
+/// What the cpu keeps of the forward pass.
+std::vector<float> rows_of_loss(const Problem& p, const PairInputs& in, const PairShape& s) {
+  Queue queue(Device::cpu);
+  std::vector<std::vector<float>> buffers = p.buffers;
+  std::vector<float> sums(static_cast<size_t>(floats_of<PairSums>(s.A))),
+      rows(static_cast<size_t>(floats_of<PairRow>(s.A)));
+  float loss = 0;
+  int32_t left_out = 0;
+  const auto at = [&](int buffer) { return buffers[static_cast<size_t>(buffer)].data(); };
+  cpu::pair_loss.sums(queue, s, at(in.x), at(in.y), integers(at(in.row_ids)), integers(at(in.column_ids)),
+                      sums_in(sums.data()), kOverwrite);
+  cpu::pair_loss.loss(queue, {s.A, s.temperature, PairMean::rows}, sums_in(sums.data()), &loss, rows_in(rows.data()),
+                      &left_out);
+  return rows;
+}
+
+void add_pairs(Cases& cases, const PairCase& c) {
+  const PairShape s = c.shape;
+  const int64_t numbers = int64_t{s.A} * s.D;
+  add(cases, "contrastive.pair_sums", c.name, c.forward_flop(), c.forward_bytes(), [=](Problem& p) -> Run {
+    const PairInputs in(p, c);
+    const int sums = p.result(floats_of<PairSums>(s.A));
+    return [=](Queue& q, const Memory& m) {
+      pair_loss_kernels(q.device())
+          .sums(q, s, m[in.x], m[in.y], integers(m[in.row_ids]), integers(m[in.column_ids]), sums_in(m[sums]),
+                kOverwrite);
+    };
+  });
+  add(cases, "contrastive.pair_gradient", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+    const PairInputs in(p, c);
+    const int rows = p.given(rows_of_loss(p, in, s)), upstream = p.given({1}), dx = p.result(numbers);
+    return [=](Queue& q, const Memory& m) {
+      const PairRow* columns = s.same_rows ? rows_in(m[rows]) : nullptr;
+      pair_loss_kernels(q.device())
+          .gradient(q, s, m[in.x], m[in.y], integers(m[in.row_ids]), integers(m[in.column_ids]), rows_in(m[rows]),
+                    columns, m[upstream], m[dx], kOverwrite);
+    };
+  });
+  const SigmoidShape sigmoid{s, -2, pair_count(s)};
+  add(cases, "contrastive.sigmoid_loss", c.name, c.forward_flop(), c.forward_bytes(), [=](Problem& p) -> Run {
+    const PairInputs in(p, c);
+    const int loss = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      sigmoid_loss_kernels(q.device())
+          .loss(q, sigmoid, m[in.x], m[in.y], integers(m[in.row_ids]), integers(m[in.column_ids]), m[loss], kOverwrite);
+    };
+  });
+  add(cases, "contrastive.sigmoid_gradient", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+    const PairInputs in(p, c);
+    const int upstream = p.given({1}), dx = p.result(numbers), dbias = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      sigmoid_loss_kernels(q.device())
+          .gradient(q, sigmoid, m[in.x], m[in.y], integers(m[in.row_ids]), integers(m[in.column_ids]), m[upstream],
+                    m[dx], m[dbias], kOverwrite);
+    };
+  });
+}
+
+void add_features(Cases& cases, const FeatureCase& c) {
+  const int64_t rows = int64_t{c.N} * c.D, matrix = int64_t{c.D} * c.D;
+  const CosineShape cosine{c.N, c.D};
+  add(cases, "contrastive.cosine_forward", c.name, 6 * c.rows(), 8 * c.rows(), [=](Problem& p) -> Run {
+    const int a = p.normal(rows), b = p.normal(rows), loss = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).cosine_forward(q, cosine, m[a], m[b], m[loss]);
+    };
+  });
+  add(cases, "contrastive.cosine_backward", c.name, 9 * c.rows(), 12 * c.rows(), [=](Problem& p) -> Run {
+    const int a = p.normal(rows), b = p.normal(rows), upstream = p.given({1}), da = p.result(rows);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device())
+          .cosine_backward(q, cosine, m[a], m[b], m[upstream], m[da], kOverwrite, nullptr, kOverwrite);
+    };
+  });
+  const BarlowTwinsShape barlow{c.N, c.D, 0.0051f};
+  add(cases, "contrastive.barlow_twins_forward", c.name, 4 * c.matrix(), 4 * c.matrix(), [=](Problem& p) -> Run {
+    const int sums = p.normal(matrix), loss = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).barlow_twins_forward(q, barlow, m[sums], m[loss]);
+    };
+  });
+  add(cases, "contrastive.barlow_twins_backward", c.name, 2 * c.matrix(), 8 * c.matrix(), [=](Problem& p) -> Run {
+    const int sums = p.normal(matrix), upstream = p.given({1}), dsums = p.result(matrix);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).barlow_twins_backward(q, barlow, m[sums], m[upstream], m[dsums]);
+    };
+  });
+  const VicregShape vicreg{c.N, c.D, 25, 25, 1};
+  add(cases, "contrastive.vicreg_forward", c.name, 8 * c.matrix(), 8 * (c.matrix() + c.rows()), [=](Problem& p) -> Run {
+    const int x = p.normal(2 * rows), sums = p.positive(2 * matrix), loss = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).vicreg_forward(q, vicreg, m[x], m[sums], m[loss]);
+    };
+  });
+  add(cases, "contrastive.vicreg_backward", c.name, 4 * c.matrix(), 16 * c.matrix(), [=](Problem& p) -> Run {
+    const int sums = p.positive(2 * matrix), upstream = p.given({1}), dsums = p.result(2 * matrix);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).vicreg_backward(q, vicreg, m[sums], m[upstream], m[dsums]);
+    };
+  });
+}
+
+}  // namespace
+
+void add_contrastive(Cases& cases) {
+  for (const NormalizeCase& c : normalize_cases()) {
+    const NormalizeShape s = c.shape;
+    add(cases, "contrastive.l2_normalize", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.M * s.D), z = p.result(s.M * s.D), norm = p.result(s.M);
+      return
+          [=](Queue& q, const Memory& m) { contrastive_kernels(q.device()).l2_normalize(q, s, m[x], m[z], m[norm]); };
+    });
+  }
+  for (const NtXentCase& c : nt_xent_cases()) {
+    const NtXentShape s = c.shape;
+    add(cases, "contrastive.nt_xent_forward", c.name, c.forward_flop(), c.forward_bytes(), [=](Problem& p) -> Run {
+      const int z = p.given(unit_rows(s.M, s.D)), loss = p.result(1), log_sum = p.result(s.M);
+      return [=](Queue& q, const Memory& m) {
+        contrastive_kernels(q.device()).nt_xent_forward(q, s, m[z], m[loss], m[log_sum]);
+      };
+    });
+    add(cases, "contrastive.nt_xent_backward", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+      const int z = p.given(unit_rows(s.M, s.D)), upstream = p.given({1}), dz = p.result(int64_t{s.M} * s.D);
+      float loss = 0;
+      std::vector<float> sums(static_cast<size_t>(s.M));
+      Queue queue(Device::cpu);
+      cpu::contrastive.nt_xent_forward(queue, s, p.buffers[size_t(z)].data(), &loss, sums.data());
+      const int log_sum = p.given(std::move(sums));
+      return [=](Queue& q, const Memory& m) {
+        contrastive_kernels(q.device()).nt_xent_backward(q, s, m[z], m[log_sum], m[upstream], m[dz], kOverwrite);
+      };
+    });
+  }
+  for (const PairCase& c : pair_cases()) add_pairs(cases, c);
+  for (const FeatureCase& c : feature_cases()) add_features(cases, c);
+}
+
+}  // namespace systole::benchmarks
