@@ -9,6 +9,7 @@
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 
 #include "benchmarks/agreement.h"
@@ -58,8 +59,11 @@ class Contestant {
   }
   const nlohmann::json& ready() const { return ready_; }
   const std::vector<double>& seconds() const { return seconds_; }
+  /// What it wrote; empty when that is nothing.
   std::vector<float> gradient() const {
-    std::vector<float> values(std::filesystem::file_size(gradient_) / sizeof(float));
+    std::error_code missing;
+    const auto bytes = std::filesystem::file_size(gradient_, missing);
+    std::vector<float> values(missing ? 0 : bytes / sizeof(float));
     std::ifstream(gradient_, std::ios::binary)
         .read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
     return values;
@@ -143,8 +147,9 @@ class Contest {
       entry.result.failure = fmt::format("its matrix has {:.0f} MB", size * sizeof(float) / 1e6);
     } else {
       try {
+        std::filesystem::remove(gradient_file(by));  // that of the last batch
         entry.contestant = std::make_unique<Contestant>(by, std::move(command), gradient_file(by));
-      } catch (const Error& error) {
+      } catch (const std::exception& error) {  // what a peer prints may be no answer
         entry.fail(error.what());
       }
     }
@@ -157,7 +162,7 @@ class Contest {
       std::this_thread::sleep_for(kPause);
       try {
         entry.contestant->take_sample();
-      } catch (const Error& error) {
+      } catch (const std::exception& error) {
         entry.fail(error.what());
       }
     };

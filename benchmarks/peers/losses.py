@@ -1,11 +1,11 @@
-"""The contrastive losses of Systole in PyTorch, eager, as their papers' code writes them: the peer of `systole bench loss`.
+"""The contrastive losses of Systole in eager PyTorch, as papers' code writes them: the peer of `systole bench loss`.
 
 That command starts this one, once for every loss and batch, and both speak as two workers of Systole would:
-  1. The rows come from a file, float32 [M, D], slot after slot; for two slots M/2 more rows follow, MoCo's queue. The ids
-     of rows come from another, int32 [M]: rows with equal ids belong together.
+  1. The rows come from a file, float32 [M, D], slot after slot; for two slots M/2 more rows follow, MoCo's queue. The
+     ids of rows come from another, int32 [M]: rows with equal ids belong together.
   2. Loss and gradient are computed once. The gradient goes to a file, a line of JSON to standard output: the loss, the
-     bytes at the peak beyond what there was before (the process's resident memory; of a GPU, what is no longer free), and
-     how many calls a sample of the time has.
+     bytes at the peak beyond what there was before (the process's resident memory; of a GPU, what is no longer free),
+     and how many calls a sample of the time has.
   3. Every line on standard input is answered with the seconds of one call, forward and backward.
 
   losses.py --describe --device cpu --threads 2      says whether this Python can be a peer, in one line of JSON
