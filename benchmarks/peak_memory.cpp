@@ -8,7 +8,7 @@
 
 #include "kernels/common/error.h"
 #if defined(SYSTOLE_CUDA)
-#include <cuda_runtime_api.h>
+#include "kernels/cuda/device.h"
 #endif
 
 namespace systole::benchmarks {
@@ -28,10 +28,7 @@ int64_t status_bytes(const std::string& field) {
 
 #if defined(SYSTOLE_CUDA)
 int64_t taken_of_gpu() {
-  size_t free = 0, total = 0;
-  cudaDeviceSynchronize();
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) throw Error("cuda: the free memory of the GPU cannot be read");
-  return static_cast<int64_t>(total - free);
+  return static_cast<int64_t>(kernels::cuda::memory_in_use());
 }
 #endif
 

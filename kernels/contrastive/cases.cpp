@@ -10,7 +10,7 @@ const std::vector<NtXentCase>& nt_xent_cases() {
       {"below a tile", {.M = 126, .D = 64, .temperature = 0.07f}},
       {"above a tile", {.M = 130, .D = 127, .temperature = 0.07f}},
       {"above two tiles", {.M = 258, .D = 129, .temperature = 0.1f}},
-      {"many tiles", {.M = 1002, .D = 250, .temperature = 0.07f}},
+      {"many tiles", {.M = 1026, .D = 250, .temperature = 0.07f}},
       {"SSRL batch 128", {.M = 256, .D = 128, .temperature = 0.07f}},
       {"SSRL batch 256", {.M = 512, .D = 128, .temperature = 0.07f}},
       {"batch 1024", {.M = 2048, .D = 128, .temperature = 0.07f}},

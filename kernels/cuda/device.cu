@@ -91,6 +91,13 @@ std::shared_ptr<std::byte> allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), [](std::byte* p) { cudaFree(p); }};
 }
 
+size_t memory_in_use() {
+  size_t free = 0, total = 0;
+  check(cudaDeviceSynchronize(), "waiting for the GPU");
+  check(cudaMemGetInfo(&free, &total), "reading the free memory");
+  return total - free;
+}
+
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes) {
   // From pageable memory the call returns when `from` has been read.
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(queue)), "a copy to the device");

@@ -9,13 +9,13 @@
 
 namespace systole::test {
 
-/// Runs `result`, which returns a std::vector, with 1, 2 and 3 threads and compares.
+/// Runs `result`, which returns a std::vector, with 1, 2, 3 and 4 threads and compares.
 template <class Result>
 void check_same_bits_for_any_threads(const Result& result, const std::string& what) {
   const int before = threads();
   set_threads(1);
   const auto alone = result();
-  for (int count : {2, 3}) {
+  for (int count : {2, 3, 4}) {
     set_threads(count);
     CHECK_MESSAGE(result() == alone, fmt::format("{} with {} threads", what, count));
   }
