@@ -14,17 +14,6 @@ using namespace systole::test;
 
 namespace {
 
-/// A generated data set of a few patients, made once.
-const fs::path& few_patients() {
-  static const TemporaryFolder folder;
-  static const fs::path data = [] {
-    const Outcome outcome = run(fmt::format("generate --out {} --patients 14 --seed 5", (folder / "data").string()));
-    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
-    return folder / "data";
-  }();
-  return data;
-}
-
 /// Two threads would wait for each other longer than they work.
 std::string on_data(const std::string& command, const fs::path& out, int threads = 1) {
   return fmt::format("{} --data-root {} --out {} --epochs 1 --threads {} ", command, few_patients().string(),

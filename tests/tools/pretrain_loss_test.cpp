@@ -16,17 +16,6 @@ using namespace systole::test;
 
 namespace {
 
-/// A generated data set of a few patients, made once.
-const fs::path& few_patients() {
-  static const TemporaryFolder folder;
-  static const fs::path data = [] {
-    const Outcome outcome = run(fmt::format("generate --out {} --patients 14 --seed 5", (folder / "data").string()));
-    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
-    return folder / "data";
-  }();
-  return data;
-}
-
 /// Lines of a run's metrics file.
 std::vector<nlohmann::json> metrics(const fs::path& file) {
   std::vector<nlohmann::json> lines;

@@ -1,7 +1,9 @@
-// Runs the program as a user does.
+// Runs the program as a user does, and a data set to run it on.
 #pragma once
 
 #include <cstdio>
+#include <filesystem>
+#include <fmt/format.h>
 #include <string>
 
 #include "tests/support.h"
@@ -21,6 +23,17 @@ inline Outcome run(const std::string& arguments) {
   for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, n);
   const int status = pclose(pipe);
   return {WEXITSTATUS(status), output};
+}
+
+/// A generated data set of a few patients, made once.
+inline const std::filesystem::path& few_patients() {
+  static const TemporaryFolder folder;
+  static const std::filesystem::path data = [] {
+    const Outcome outcome = run(fmt::format("generate --out {} --patients 14 --seed 5", (folder / "data").string()));
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
+    return folder / "data";
+  }();
+  return data;
 }
 
 }  // namespace systole::test
