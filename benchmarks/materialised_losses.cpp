@@ -6,9 +6,9 @@
 
 #include "benchmarks/whole_matrix.h"
 #include "engine/operations.h"
+#include "engine/pair_tensors.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
-#include "kernels/pool/pool.h"
 
 namespace systole::benchmarks {
 namespace {
@@ -49,20 +49,6 @@ void products_with(const Tensor& w, const Pairs& p, const PairShape& shape, Inpu
     linear_kernels(device).weight_gradient(queue, product_of(shape), w.data(), p.x.data(), dy.data, nullptr, dy.mode);
 }
 
-Tensor mean_of(const Tensor& values) {
-  Queue queue(values.device());
-  Tensor mean = Tensor::empty({1}, values.device());
-  pool_kernels(values.device())
-      .mean_forward(queue, {1, static_cast<int>(values.count()), 1}, values.data(), {}, mean.data());
-  return mean;
-}
-
-/// Tensors of structs.
-template <class Struct>
-Tensor empty_structs(int64_t count, Device device) {
-  return Tensor::empty({count, static_cast<int64_t>(sizeof(Struct) / sizeof(float))}, device);
-}
-
 /// What a direction of a loss is, beside its pairs.
 struct Softmax {
   float temperature;
@@ -90,18 +76,11 @@ Tensor direction(const SumsKernel& sums_of, int64_t count, const Pairs& p, const
   Queue queue(device);
   const Tensor sums = empty_structs<PairSums>(count, device), rows = empty_structs<PairRow>(count, device);
   const Tensor left_out = Tensor::empty({1}, device, DType::i32);
-  auto* of_each = reinterpret_cast<PairSums*>(sums.data());
+  auto* of_each = structs_in<PairSums>(sums);
   sums_of(queue, shape_of(p, o), s.data(), p.row_ids.data<int32_t>(), p.column_ids.data<int32_t>(), of_each);
   pair_loss_kernels(device).loss(queue, {static_cast<int>(count), o.temperature, o.mean}, of_each, loss,
-                                 reinterpret_cast<PairRow*>(rows.data()), left_out.data<int32_t>());
+                                 structs_in<PairRow>(rows), left_out.data<int32_t>());
   return rows;
-}
-
-Tensor scaled(const Tensor& scalar, float factor) {
-  Queue queue(scalar.device());
-  Tensor result = Tensor::empty({1}, scalar.device());
-  elementwise_kernels(scalar.device()).scale(queue, 1, factor, scalar.data(), result.data(), GradientMode::overwrite);
-  return result;
 }
 
 /// S becomes the derivative by S.
@@ -109,10 +88,9 @@ void weigh(const Tensor& s, const Pairs& p, const Softmax& o, const Tensor& rows
            const Tensor& dloss) {
   Queue queue(s.device());
   const Tensor upstream = scaled(dloss, columns ? o.share / 2 : o.share);
-  const auto in = [](const Tensor& of) { return of ? reinterpret_cast<const PairRow*>(of.data()) : nullptr; };
   whole_matrix_kernels(s.device())
-      .weights(queue, shape_of(p, o), p.row_ids.data<int32_t>(), p.column_ids.data<int32_t>(), in(rows), in(columns),
-               upstream.data(), s.data());
+      .weights(queue, shape_of(p, o), p.row_ids.data<int32_t>(), p.column_ids.data<int32_t>(),
+               structs_in<PairRow>(rows), structs_in<PairRow>(columns), upstream.data(), s.data());
 }
 
 /// A softmax over the rows, or the mean of that and one over the columns.

@@ -3,10 +3,9 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include "engine/pair_tensors.h"
 #include "kernels/contrastive/contrastive.h"
 #include "kernels/contrastive/sigmoid_loss.h"
-#include "kernels/elementwise/elementwise.h"
-#include "kernels/pool/pool.h"
 
 namespace systole {
 namespace {
@@ -55,14 +54,6 @@ struct UnitRows {
   }
 };
 
-/// factor · scalar.
-Tensor scaled(const Tensor& scalar, float factor) {
-  Tensor result = Tensor::empty({1}, scalar.device());
-  Queue queue(scalar.device());
-  elementwise_kernels(scalar.device()).scale(queue, 1, factor, scalar.data(), result.data(), GradientMode::overwrite);
-  return result;
-}
-
 /// ∂loss/∂log_scale = −τ ∂loss/∂τ, from dz; both_roles: dz has each pair twice.
 void temperature_backward(const UnitRows& rows, const Tensor& dz, float temperature, bool both_roles,
                           GradientTarget target) {
@@ -84,26 +75,14 @@ struct Direction {
   Direction exchanged() const { return {transposed(shape), y, x, column_ids, row_ids}; }
 };
 
-/// Tensors of structs.
-template <class Struct>
-Tensor empty_structs(int64_t count, Device device) {
-  return Tensor::empty({count, static_cast<int64_t>(sizeof(Struct) / sizeof(float))}, device);
-}
-PairRow* rows_in(const Tensor& rows) {
-  return reinterpret_cast<PairRow*>(rows.data());
-}
-const PairRow* rows_or_null(const Tensor& rows) {
-  return rows ? rows_in(rows) : nullptr;
-}
-
 /// The loss of a direction goes to `loss`; returns what the gradients need, [A] PairRow.
 Tensor forward(Device device, const Direction& d, PairMean mean, float* loss, int32_t* left_out) {
   Queue queue(device);
   const PairLossKernels& kernel = pair_loss_kernels(device);
   const Tensor sums = empty_structs<PairSums>(d.shape.A, device), rows = empty_structs<PairRow>(d.shape.A, device);
-  auto* s = reinterpret_cast<PairSums*>(sums.data());
+  auto* s = structs_in<PairSums>(sums);
   kernel.sums(queue, d.shape, d.x, d.y, d.row_ids, d.column_ids, s, GradientMode::overwrite);
-  kernel.loss(queue, {d.shape.A, d.shape.temperature, mean}, s, loss, rows_in(rows), left_out);
+  kernel.loss(queue, {d.shape.A, d.shape.temperature, mean}, s, loss, structs_in<PairRow>(rows), left_out);
   return rows;
 }
 
@@ -111,17 +90,8 @@ Tensor forward(Device device, const Direction& d, PairMean mean, float* loss, in
 void gradient(Device device, const Direction& d, const Tensor& rows, const Tensor& columns, const Tensor& upstream,
               float* dx, GradientMode mode) {
   Queue queue(device);
-  pair_loss_kernels(device).gradient(queue, d.shape, d.x, d.y, d.row_ids, d.column_ids, rows_or_null(rows),
-                                     rows_or_null(columns), upstream.data(), dx, mode);
-}
-
-/// The mean of the numbers in `values`.
-Tensor mean_of(const Tensor& values) {
-  Queue queue(values.device());
-  Tensor mean = Tensor::empty({1}, values.device());
-  pool_kernels(values.device())
-      .mean_forward(queue, {1, static_cast<int>(values.count()), 1}, values.data(), {}, mean.data());
-  return mean;
+  pair_loss_kernels(device).gradient(queue, d.shape, d.x, d.y, d.row_ids, d.column_ids, structs_in<PairRow>(rows),
+                                     structs_in<PairRow>(columns), upstream.data(), dx, mode);
 }
 
 /// Calls visit(a, b, number) for every two of the slots.

@@ -26,7 +26,8 @@ Moco::Moco(const ParameterStore& online, const SimclrOptions& network, const Moc
   store_.values().copy_from(online.values().slice(0, store_.values().shape()));
   store_.buffers().copy_from(online.buffers().slice(0, store_.buffers().shape()));
   queue_ = Tensor::zeros({options.queue_size, network.projection_size}, device);
-  queue_ids_ = Tensor::zeros({options.queue_size}, device, DType::i32);
+  queue_ids_ = Tensor::from(std::vector<int32_t>(static_cast<size_t>(options.queue_size), kNobody),
+                            {options.queue_size}, device);
 }
 
 void Moco::add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode) {
@@ -45,12 +46,10 @@ void Moco::add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode) {
 void Moco::follow(const ViewBatch& batch) {
   ema(online_.values().slice(0, store_.values().shape()), store_.values(), options_.decay);
   const int64_t N = batch.ids.count(), size = options_.queue_size;
-  const Tensor nobody = Tensor::from(std::vector<int32_t>(static_cast<size_t>(N), kNobody), {N}, batch.ids.device());
-  const Tensor& ids = options_.patient_positives ? batch.ids : nobody;
   for (int64_t done = 0; done < N;) {  // a batch may be larger than the queue, or wrap around
     const int64_t place = pushed_ % size, count = std::min(N - done, size - place);
     part(queue_, place, count).copy_from(part(batch.keys, done, count));
-    part(queue_ids_, place, count).copy_from(part(ids, done, count));
+    if (options_.patient_positives) part(queue_ids_, place, count).copy_from(part(batch.ids, done, count));
     done += count, pushed_ += count;
   }
 }

@@ -95,7 +95,7 @@ models::ViewBatch read_batch(const LossBatch& batch, const models::LossDefinitio
   }
   const std::vector<int32_t> query_ids(ids.begin(), ids.begin() + N);
   std::fill(ids.begin() + N, ids.end(), kNobody);
-  const models::ViewBatch queries{Tensor::empty({N, D}, device), Tensor::from(query_ids, {N}, device), batch.slots,
+  const models::ViewBatch queries{Tensor::empty({N, D}, device), Tensor::from(query_ids, {N}, device), 1,
                                   Tensor::empty({2 * N, D}, device), Tensor::from(ids, {2 * N}, device)};
   read_values(batch.rows, 0, queries.x);
   read_values(batch.rows, N * D, queries.keys);

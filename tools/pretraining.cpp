@@ -16,10 +16,7 @@ models::SimclrOptions network_of(const PretrainingOptions& o) {
   models::EncoderOptions encoder = o.encoder;
   const bool compares_slots = models::loss_definition(o.loss.name).slots != models::Slots::views;
   if (compares_slots && encoder.lead_groups.empty()) encoder.leads = 1;
-  return {.encoder = encoder,
-          .hidden_size = o.projection_hidden,
-          .projection_size = o.projection_dim,
-          .temperature = o.loss.temperature};
+  return {.encoder = encoder, .hidden_size = o.projection_hidden, .projection_size = o.projection_dim};
 }
 
 int64_t sum_of(const Tensor& counts) {
@@ -80,7 +77,7 @@ void Pretraining::run(std::span<const size_t> records, RunLog& log) {
       done += static_cast<int64_t>(rows.size());
       progress.update(done, fmt::format("epoch {} loss {:.4f}", epoch + 1, result.loss));
       const int64_t number = optimizer_->steps();
-      if (number % options_.training.log_every != 0 && number != 1) continue;
+      if (!is_logged(number)) continue;
       nlohmann::ordered_json line{{"step", number},
                                   {"epoch", epoch + 1},
                                   {"loss", result.loss},
@@ -145,7 +142,7 @@ Pretraining::Result Pretraining::step(std::span<const size_t> records, double le
   const double norm = optimizer_->step(static_cast<float>(learning_rate));
   require_finite("gradient's norm", norm, optimizer_->steps());
   if (moco_) moco_->follow(batch);
-  return {value, norm, sum_of(result.left_out)};
+  return {value, norm, is_logged(optimizer_->steps()) ? sum_of(result.left_out) : 0};
 }
 
 }  // namespace systole::tools

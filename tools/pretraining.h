@@ -43,7 +43,7 @@ class Pretraining {
  private:
   struct Result {
     double loss, gradient_norm;
-    int64_t left_out;  // rows without a positive
+    int64_t left_out;  // rows without a positive, counted in steps that are logged
   };
 
   std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
@@ -54,6 +54,7 @@ class Pretraining {
   /// i32 [slots · N], the ids of the records once for each slot.
   Tensor ids_of(std::span<const size_t> records, int slots) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
+  bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
   Result step(std::span<const size_t> records, double learning_rate);
 
   PretrainingOptions options_;
