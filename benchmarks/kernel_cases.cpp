@@ -14,6 +14,7 @@
 #include "kernels/optimizer/cases.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/cases.h"
+#include "kernels/reconstruction/cases.h"
 
 namespace systole::benchmarks {
 
@@ -343,6 +344,31 @@ void add_pool(Cases& cases) {
   }
 }
 
+void add_reconstruction(Cases& cases) {
+  for (const BlockMaskCase& c : block_mask_cases()) {
+    const BlockMaskShape s = c.shape;
+    const int64_t count = int64_t{s.N} * s.L * s.C;
+    add(cases, "reconstruction.mask_blocks", c.name, 0, c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) { reconstruction_kernels(q.device()).mask_blocks(q, s, m[x], m[y]); };
+    });
+    add(cases, "reconstruction.squared_error_forward", c.name, 3 * c.values(), c.bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), target = p.normal(count), loss = p.result(1);
+      return [=](Queue& q, const Memory& m) {
+        reconstruction_kernels(q.device()).squared_error_forward(q, count, m[x], m[target], m[loss]);
+      };
+    });
+    add(cases, "reconstruction.squared_error_backward", c.name, 2 * c.values(), 1.5 * c.bytes(),
+        [=](Problem& p) -> Run {
+          const int x = p.normal(count), target = p.normal(count), upstream = p.given({1}), dx = p.result(count);
+          return [=](Queue& q, const Memory& m) {
+            reconstruction_kernels(q.device())
+                .squared_error_backward(q, count, m[x], m[target], m[upstream], m[dx], kOverwrite);
+          };
+        });
+  }
+}
+
 }  // namespace
 
 std::vector<KernelCase> kernel_cases() {
@@ -355,6 +381,7 @@ std::vector<KernelCase> kernel_cases() {
   add_linear(cases);
   add_optimizer(cases);
   add_pool(cases);
+  add_reconstruction(cases);
   return cases;
 }
 

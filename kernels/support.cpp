@@ -11,6 +11,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/pool.h"
+#include "kernels/reconstruction/reconstruction.h"
 
 namespace systole::kernels {
 
@@ -25,6 +26,7 @@ std::vector<Support> support_matrix() {
   add_support(rows, pair_loss_kernels);
   add_support(rows, sigmoid_loss_kernels);
   add_support(rows, feature_loss_kernels);
+  add_support(rows, reconstruction_kernels);
   add_support(rows, classification_kernels);
   add_support(rows, optimizer_kernels);
   return rows;

@@ -13,6 +13,7 @@
 #include "kernels/linear/linear_cublas.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/pool.h"
+#include "kernels/reconstruction/reconstruction.h"
 
 namespace systole::kernels {
 
@@ -51,6 +52,9 @@ const PairLossKernels& pair_loss_kernels(Device device) {
 }
 const PoolKernels& pool_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, pool);
+}
+const ReconstructionKernels& reconstruction_kernels(Device device) {
+  return SYSTOLE_TABLE_OF(device, reconstruction);
 }
 const SigmoidLossKernels& sigmoid_loss_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, sigmoid_loss);

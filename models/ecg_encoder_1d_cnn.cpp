@@ -35,10 +35,10 @@ std::vector<EncoderLayer> ECGEncoder1DCNN::layers(const EncoderOptions& options,
   return rows;
 }
 
-Tensor ECGEncoder1DCNN::slot_latents(const Tensor& x, Mode mode) {
-  Activation activation{.raw = series_of(x, mode)};
+Activation ECGEncoder1DCNN::features(const Tensor& x, Mode mode) const {
+  Activation activation{.raw = x};
   for (const ConvNormLayer& block : blocks_) activation = block.forward(activation, true, mode);
-  return mean_over_time(activation);
+  return activation;
 }
 
 }  // namespace systole::models

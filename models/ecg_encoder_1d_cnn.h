@@ -22,7 +22,11 @@ class ECGEncoder1DCNN : public Encoder {
   ECGEncoder1DCNN(ParameterStore& store, const std::string& prefix, const EncoderOptions& options = {});
   static std::vector<EncoderLayer> layers(const EncoderOptions& options, int length);
 
-  Tensor slot_latents(const Tensor& x, Mode mode) override;
+  /// What the six blocks make of series: x [N, L, leads] → [N, ⌈L/8⌉, 4·width], BatchNorm and ReLU of the last pending.
+  Activation features(const Tensor& x, Mode mode) const;
+  Tensor slot_latents(const Tensor& x, Mode mode) override {
+    return mean_over_time(features(series_of(x, mode), mode));
+  }
   int latent_size() const override { return 4 * options_.width; }
 
  private:

@@ -7,6 +7,7 @@
 #include "engine/contrastive.h"
 #include "models/encoder.h"
 #include "models/linear_layer.h"
+#include "models/objective.h"
 
 namespace systole::models {
 
@@ -19,8 +20,6 @@ struct SimclrOptions {
 
 class Simclr {
  public:
-  static constexpr const char* kEncoderPrefix = "encoder.";
-
   explicit Simclr(ParameterStore& store, const SimclrOptions& options = {});
 
   /// views [2N, L, leads], N first views then N second ones → projections [2N, projection_size].
@@ -32,6 +31,7 @@ class Simclr {
   Tensor loss(const Tensor& views) { return nt_xent(project(views, Mode::train(2)), options_.temperature); }
 
   Encoder& encoder() { return *encoder_; }
+  const Encoder& encoder() const { return *encoder_; }
 
  private:
   Tensor project_latent(const Tensor& latent) { return output_.forward(relu(hidden_.forward(latent))); }

@@ -83,9 +83,9 @@ Tensor TemporalNet::series_latents(const Tensor& series, Mode mode) const {
                     : mean_over_time(integrated);
 }
 
-TemporalNetProjector TemporalNetProjector::declare(ParameterStore& store, const std::string& prefix, int width) {
-  return {LinearLayer::declare(store, prefix + "finalLayer.0.", 16 * width, 8 * width),
-          LinearLayer::declare(store, prefix + "finalLayer.1.", 8 * width, 4 * width)};
+TemporalNetProjector TemporalNetProjector::declare(ParameterStore& store, const std::string& prefix, int latent_size) {
+  return {LinearLayer::declare(store, prefix + "finalLayer.0.", latent_size, latent_size / 2),
+          LinearLayer::declare(store, prefix + "finalLayer.1.", latent_size / 2, latent_size / 4)};
 }
 
 }  // namespace systole::models

@@ -38,14 +38,14 @@ class TemporalNet : public Encoder {
   Dropout integration_dropout_;
 };
 
-/// The head that TemporalNet is pre-trained with: two Linear layers and nothing between them, 16·width → 8·width →
-/// 4·width. 164,224 parameters at width 32.
+/// The head that TemporalNet is pre-trained with: two Linear layers and nothing between them, D → D/2 → D/4 for latents
+/// of D numbers. 164,224 parameters at width 32, D = 512.
 struct TemporalNetProjector {
   LinearLayer hidden, output;
 
   /// Declares `prefix`finalLayer.{0,1}.{weight,bias}, as they stand in the authors' checkpoints.
-  static TemporalNetProjector declare(ParameterStore& store, const std::string& prefix, int width);
-  /// Latents of slots [M, 16·width] → [M, 4·width].
+  static TemporalNetProjector declare(ParameterStore& store, const std::string& prefix, int latent_size);
+  /// Latents of slots [M, D] → [M, D/4].
   Tensor forward(const Tensor& latents) const { return output.forward(hidden.forward(latents)); }
 };
 

@@ -1,14 +1,18 @@
-// systole pretrain: SimCLR's network and views on the records of folds 1–8, without their labels, and a contrastive
-// loss of the user's choice.
+// systole pretrain: an encoder learns from the records of folds 1-8, without their labels, by a method of the user's
+// choice.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <memory>
 #include <optional>
 
+#include "data/lead_selection.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
+#include "models/dual_stream.h"
 #include "tools/command.h"
 #include "tools/encoder_options.h"
 #include "tools/model_file.h"
@@ -17,90 +21,165 @@
 namespace systole::tools {
 namespace {
 
+/// What the command line leaves open is as the method was published.
 struct PretrainOptions {
   CommonOptions common;
   DataOptions data;
   TrainingOptions training{.epochs = 20, .batch_size = 256};
   RecipeOptions augmentation;
-  std::string method = "simclr", loss = "nt-xent", shuffle = "standard";
+  std::string method = "simclr", loss = "nt-xent", slots = "leads+segments", shuffle = "standard";
   std::optional<double> temperature, ema_decay;
-  std::optional<std::string> positives;
-  std::optional<int> queue_size;
+  std::optional<std::string> positives, ema_schedule;
+  std::optional<int> queue_size, projection_dim, projection_hidden;
+  std::vector<std::string> leads;
   bool learn_temperature = false;
-  int projection_dim = 128, projection_hidden = 2048, patient_pairs = 0;
+  int patient_pairs = 0;
   EncoderChoice encoder;
   std::filesystem::path out, save_init;
+
+  bool contrasts() const { return method == "simclr" || method == "clocs"; }
 };
+
+/// The loss of simclr and clocs, and that of dade, which is CLOCS' over leads and views.
+const models::LossDefinition& loss_of(const PretrainOptions& o) {
+  return models::loss_definition(o.method == "clocs" ? loss_of_slots(o.slots) : o.method == "dade" ? "cmsmlc" : o.loss);
+}
+
+bool is_given(const CLI::App& command, const std::string& option) {
+  return command.get_option(option)->count() > 0;
+}
+
+/// Fills in what the command line left open.
+void adopt_method(const CLI::App& command, PretrainOptions& o) {
+  const PretrainingMethod& method = pretraining_method(o.method);
+  const auto set = [&](const char* option, auto& value, const auto& default_value) {
+    if (!is_given(command, option)) value = default_value;
+  };
+  set("--epochs", o.training.epochs, method.epochs);
+  set("--batch-size", o.training.batch_size, method.batch_size);
+  set("--lr", o.training.learning_rate, method.learning_rate);
+  set("--adam-eps", o.training.adam_eps, method.adam_eps);
+  set("--leads", o.leads, method.leads);
+  if (!o.encoder.name) o.encoder.name = method.encoder;
+  if (is_given(command, "--augment") || !o.augmentation.file.empty()) return;
+  o.augmentation.augment = method.augment;
+  if (o.method == "clocs" && o.slots != "leads")  // segments that do not overlap, halves of ten seconds
+    o.augmentation.augment.insert(o.augmentation.augment.end(), {"crop.seconds=5", "crop.disjoint=yes"});
+}
 
 /// The loss's own defaults where nothing else was asked for.
 PretrainingOptions pretraining_options(const PretrainOptions& o, const data::Dataset& dataset) {
-  const models::LossDefinition& loss = models::loss_definition(o.loss);
+  const models::LossDefinition& loss = loss_of(o);
+  const auto temperature = static_cast<float>(o.temperature.value_or(loss.temperature));
+  const models::EncoderOptions encoder = encoder_options(o.encoder, dataset.leads);
   PretrainingOptions result{
       .training = o.training,
-      .loss = {.name = o.loss,
-               .temperature = static_cast<float>(o.temperature.value_or(loss.temperature)),
-               .learn_temperature = o.learn_temperature},
-      .moco = {},
-      .projection_dim = o.projection_dim,
-      .projection_hidden = o.projection_hidden,
-      .encoder = encoder_options(o.encoder, dataset.leads),
+      .objective = {.method = o.method},
       .shuffle = o.shuffle != "none",
       .patient_positives = o.positives ? *o.positives == "patient" : loss.positives == models::Positives::patient,
       .patient_pairs = o.patient_pairs,
       .seed = o.common.seed};
-  if (o.queue_size) result.moco.queue_size = *o.queue_size;
-  if (o.ema_decay) result.moco.decay = *o.ema_decay;
-  result.moco.patient_positives = result.patient_positives;
+  models::ContrastiveOptions& contrastive = result.objective.contrastive;
+  contrastive.network = {.encoder = encoder};
+  if (o.projection_hidden) contrastive.network.hidden_size = *o.projection_hidden;
+  if (o.projection_dim) contrastive.network.projection_size = *o.projection_dim;
+  contrastive.loss = {.name = loss.name, .temperature = temperature, .learn_temperature = o.learn_temperature};
+  if (o.queue_size) contrastive.moco.queue_size = *o.queue_size;
+  if (o.ema_decay) contrastive.moco.decay = *o.ema_decay;
+  contrastive.moco.patient_positives = result.patient_positives;
+
+  models::ByolOptions& byol = result.objective.byol;
+  byol.encoder = encoder;
+  if (o.projection_hidden) byol.hidden_size = *o.projection_hidden;
+  if (o.projection_dim) byol.projection_size = *o.projection_dim;
+  if (o.ema_schedule.value_or("constant") == "cosine")
+    byol.schedule = models::DecaySchedule::cosine, byol.decay = 0.996;
+  if (o.ema_decay) byol.decay = *o.ema_decay;
+  result.objective.dade = {encoder, temperature};
+  result.objective.masked = encoder;
   return result;
 }
 
-nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chosen, const augment::NamedRecipe& recipe) {
-  const models::LossDefinition& loss = models::loss_definition(o.loss);
+/// The settings of the run's own method.
+nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chosen, const data::Dataset& dataset,
+                       const augment::NamedRecipe& recipe) {
   nlohmann::json json{{"command", "pretrain"},
                       {"method", o.method},
-                      {"loss", o.loss},
                       {"training", to_json(o.training)},
-                      {"projection_dim", o.projection_dim},
-                      {"projection_hidden", o.projection_hidden},
-                      {"width", chosen.encoder.width},
+                      {"width", chosen.objective.byol.encoder.width},
+                      {"leads", dataset.leads},
                       {"augment", nlohmann::json::parse(augment::to_json(recipe))},
                       {"patient_pairs", o.patient_pairs},
                       {"shuffle", o.shuffle}};
-  if (loss.temperature > 0) {
-    json["temperature"] = o.temperature.value_or(loss.temperature);
-    json["learn_temperature"] = o.learn_temperature;
+  const ObjectiveOptions& objective = chosen.objective;
+  if (o.contrasts()) {
+    json["projection_dim"] = objective.contrastive.network.projection_size;
+    json["projection_hidden"] = objective.contrastive.network.hidden_size;
   }
-  if (loss.positives != models::Positives::partner) json["positives"] = chosen.patient_positives ? "patient" : "record";
-  if (o.loss == "moco") {
-    json["queue_size"] = chosen.moco.queue_size;
-    json["ema_decay"] = chosen.moco.decay;
+  if (o.method == "byol") {
+    json["projection_dim"] = objective.byol.projection_size;
+    json["projection_hidden"] = objective.byol.hidden_size;
+    json["ema_decay"] = objective.byol.decay;
+    json["ema_schedule"] = o.ema_schedule.value_or("constant");
+  }
+  if (o.contrasts() || o.method == "dade") {
+    const models::LossDefinition& loss = loss_of(o);
+    json["loss"] = loss.name;
+    if (loss.temperature > 0) {
+      json["temperature"] = objective.dade.temperature;
+      json["learn_temperature"] = o.learn_temperature;
+    }
+    if (loss.positives != models::Positives::partner)
+      json["positives"] = chosen.patient_positives ? "patient" : "record";
+  }
+  if (o.contrasts() && o.loss == "moco") {
+    json["queue_size"] = objective.contrastive.moco.queue_size;
+    json["ema_decay"] = objective.contrastive.moco.decay;
   }
   json.update(to_json(o.common));
   return json;
 }
 
-void check_loss(const PretrainOptions& o) {
-  const models::LossDefinition& loss = models::loss_definition(o.loss);
-  const auto only_for = [&](bool given, const char* option, bool fits, const std::string& losses) {
-    if (given && !fits) throw UsageError(fmt::format("{} goes with --loss {}, not with {}", option, losses, o.loss));
+/// Options that belong to some methods or losses and were given for others.
+void check_belongs(const CLI::App& command, const PretrainOptions& o) {
+  const models::LossDefinition& loss = loss_of(o);
+  const bool simclr = o.method == "simclr", compares = o.contrasts() || o.method == "dade";
+  const bool moco = simclr && o.loss == "moco", byol = o.method == "byol";
+  const std::string run = simclr ? "--loss " + o.loss : "--method " + o.method;
+  const auto only_for = [&](const char* option, bool fits, const std::string& what) {
+    if (is_given(command, option) && !fits)
+      throw UsageError(fmt::format("{} goes with {}, not with {}", option, what, run));
   };
-  const auto names_where = [](const auto& condition) {
-    std::string names;
+  const auto losses_where = [](const auto& condition) {
+    std::vector<std::string> names;
     for (const models::LossDefinition& d : models::loss_definitions())
-      if (condition(d)) names += (names.empty() ? "" : ", ") + std::string(d.name);
-    return names;
+      if (condition(d)) names.emplace_back(d.name);
+    return fmt::format("--loss {}", fmt::join(names, ", "));
   };
   const auto has_temperature = [](const models::LossDefinition& d) { return d.temperature > 0; };
   const auto has_ids = [](const models::LossDefinition& d) { return d.positives != models::Positives::partner; };
-  only_for(o.temperature.has_value(), "--temperature", has_temperature(loss), names_where(has_temperature));
-  only_for(o.learn_temperature, "--learn-temperature", has_temperature(loss), names_where(has_temperature));
-  only_for(o.positives.has_value(), "--positives", has_ids(loss), names_where(has_ids));
-  only_for(o.queue_size.has_value(), "--queue-size", o.loss == "moco", "moco");
-  only_for(o.ema_decay.has_value(), "--ema-decay", o.loss == "moco", "moco");
+  only_for("--loss", simclr, "--method simclr");
+  only_for("--slots", o.method == "clocs", "--method clocs");
+  only_for("--temperature", compares && has_temperature(loss), losses_where(has_temperature));
+  only_for("--learn-temperature", o.contrasts() && has_temperature(loss), losses_where(has_temperature));
+  only_for("--positives", compares && has_ids(loss), losses_where(has_ids));
+  only_for("--queue-size", moco, "--loss moco");
+  only_for("--ema-decay", moco || byol, "--loss moco and --method byol");
+  only_for("--ema-schedule", byol, "--method byol");
+  only_for("--projection-dim", o.contrasts() || byol, "--method simclr, clocs and byol");
+  only_for("--projection-hidden", o.contrasts() || byol, "--method simclr, clocs and byol");
+}
+
+void check_values(const PretrainOptions& o) {
+  const auto size = [](const char* option, const std::optional<int>& value, int largest) {
+    require_option(!value || (*value >= 1 && *value <= largest), option, fmt::format("between 1 and {}", largest),
+                   std::to_string(value.value_or(0)));
+  };
   require_option(!o.temperature || (*o.temperature > 0 && std::isfinite(*o.temperature)), "--temperature", "positive",
                  fmt::to_string(o.temperature.value_or(0)));
-  require_option(!o.queue_size || (*o.queue_size >= 1 && *o.queue_size <= 1 << 24), "--queue-size",
-                 "between 1 and 16777216", std::to_string(o.queue_size.value_or(0)));
+  size("--queue-size", o.queue_size, 1 << 24);
+  size("--projection-dim", o.projection_dim, 65536);
+  size("--projection-hidden", o.projection_hidden, 65536);
   require_option(!o.ema_decay || (*o.ema_decay >= 0 && *o.ema_decay <= 1), "--ema-decay", "between 0 and 1",
                  fmt::to_string(o.ema_decay.value_or(0)));
   require_option(o.patient_pairs >= 0 && 2 * o.patient_pairs <= o.training.batch_size, "--patient-pairs",
@@ -110,13 +189,10 @@ void check_loss(const PretrainOptions& o) {
                  "--shuffle " + o.shuffle);
 }
 
-void check(const PretrainOptions& o) {
+void check(const CLI::App& command, const PretrainOptions& o) {
   check(o.training);
-  check_loss(o);
-  require_option(o.projection_dim >= 1 && o.projection_dim <= 65536, "--projection-dim", "between 1 and 65536",
-                 std::to_string(o.projection_dim));
-  require_option(o.projection_hidden >= 1 && o.projection_hidden <= 65536, "--projection-hidden", "between 1 and 65536",
-                 std::to_string(o.projection_hidden));
+  check_belongs(command, o);
+  check_values(o);
   check(o.encoder);
   check_writable(o.out);
   check_file_writable(beside(o.out, "metrics.jsonl"));
@@ -126,18 +202,29 @@ void check(const PretrainOptions& o) {
 
 /// CMSC is defined by its views.
 void check_views(const PretrainOptions& o, const ViewOptions& views) {
-  if (o.loss == "cmsc" && views.segment != augment::Segment::disjoint)
+  if (o.contrasts() && loss_of(o).name == std::string("cmsc") && views.segment != augment::Segment::disjoint)
     throw UsageError(
-        fmt::format("--loss cmsc compares segments that do not overlap; the recipe {} has none (add after its "
-                    "name: crop.seconds=5 crop.disjoint=yes)",
+        fmt::format("cmsc compares segments that do not overlap; the recipe {} has none (add after its name: "
+                    "crop.seconds=5 crop.disjoint=yes)",
                     views.recipe.name));
 }
 
-void pretrain(const PretrainOptions& o) {
-  check(o);
+/// The encoder, and every network beside it under its own name.
+TensorFile initial_weights(const ParameterStore& store) {
+  TensorFile file{{{"encoder", store.state(models::Objective::kEncoderPrefix)}}, ""};
+  for (const char* network : {"projection_head", "projector", "predictor", "decoder"})
+    if (NamedArrays arrays = store.state(std::string(network) + "."); !arrays.empty())
+      file.sections.emplace_back(network, std::move(arrays));
+  return file;
+}
+
+void pretrain(const CLI::App& command, PretrainOptions o) {
+  adopt_method(command, o);
+  check(command, o);
   const augment::NamedRecipe recipe = chosen_recipe(o.augmentation);
   const Device device = prepare(o.common);
-  const data::Dataset dataset = load(o.data, kTrainingFolds);
+  data::Dataset dataset = load(o.data, kTrainingFolds);
+  if (!o.leads.empty()) dataset = data::select_leads(std::move(dataset), o.leads);
   const std::vector<size_t> records = records_of_folds(dataset, kTrainingFolds);
   const data::Normalization normalization = data::measure_normalization(dataset, records);
   const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
@@ -145,29 +232,25 @@ void pretrain(const PretrainOptions& o) {
   const PretrainingOptions chosen = pretraining_options(o, dataset);
   Pretraining run(chosen, views, dataset, normalization, device);
 
-  if (!o.save_init.empty())
-    write_tensor_file(o.save_init, {{{"encoder", run.store().state(models::Simclr::kEncoderPrefix)},
-                                     {"projection_head", run.store().state("projection_head.")}},
-                                    ""});
+  if (!o.save_init.empty()) write_tensor_file(o.save_init, initial_weights(run.store()));
   RunLog log(beside(o.out, "metrics.jsonl"));
   fmt::print(
-      stderr,
-      "{} of {} with {} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
-      o.method, chosen.encoder.name, o.loss, records.size(), recipe.name, views.length, run.store().parameter_count(),
-      threads());
+      stderr, "{} of {}{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
+      o.method, run.encoder().options().name, o.contrasts() ? fmt::format(" with {}", loss_of(o).name) : std::string(),
+      records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
   run.run(records, log);
-  write_model(o.out, run.store(), "encoder", models::Simclr::kEncoderPrefix,
-              {.encoder = run.encoder_options(),
+  write_model(o.out, run.store(), "encoder", models::Objective::kEncoderPrefix,
+              {.encoder = run.encoder().options(),
                .normalization = normalization,
                .signal_length = views.length,
                .label_set = {},
                .classes = {},
-               .run = to_json(o, chosen, recipe)});
+               .run = to_json(o, chosen, dataset, recipe)});
   fmt::print("encoder: {}\nmetrics: {}\n", o.out.string(), beside(o.out, "metrics.jsonl").string());
 }
 
 std::string loss_help() {
-  std::string text = "Contrastive loss:";
+  std::string text = "contrastive loss:";
   for (const models::LossDefinition& loss : models::loss_definitions()) {
     text += fmt::format("\n{}: {} ({}", loss.name, loss.meaning, loss.source);
     if (loss.temperature > 0) text += fmt::format("; temperature {}", loss.temperature);
@@ -178,19 +261,22 @@ std::string loss_help() {
   return text + "\n";
 }
 
-}  // namespace
+std::string method_help() {
+  std::string text = "How the encoder learns:";
+  for (const PretrainingMethod& m : pretraining_methods()) {
+    text += fmt::format("\n{}: {}; {} with --epochs {} --batch-size {} --lr {} --adam-eps {} --augment {}", m.name,
+                        m.meaning, m.encoder, m.epochs, m.batch_size, m.learning_rate, m.adam_eps,
+                        fmt::join(m.augment, " "));
+    if (!m.leads.empty()) text += fmt::format(" --leads {}", fmt::join(m.leads, ","));
+  }
+  return text + "\n";
+}
 
-void add_pretrain(CLI::App& app) {
-  auto options = std::make_shared<PretrainOptions>();
-  PretrainOptions& o = *options;
-  CLI::App& command = *app.add_subcommand("pretrain", "Train an encoder on unlabelled ECGs (folds 1-8)");
-  add_signal_options(command, o.data);
-  command.add_option("--out", o.out, "Encoder file to write: .pt or .safetensors")->required();
-  command.add_option("--method", o.method, "Objective: simclr")
-      ->check(CLI::IsMember({"simclr"}))
+void add_method_options(CLI::App& command, PretrainOptions& o) {
+  command.add_option("--method", o.method, method_help())->capture_default_str();
+  command.add_option("--loss", o.loss, "simclr: " + loss_help())->capture_default_str();
+  command.add_option("--slots", o.slots, "clocs: what is compared: leads, segments or leads+segments")
       ->capture_default_str();
-  add_training_options(command, o.training);
-  command.add_option("--loss", o.loss, loss_help())->capture_default_str();
   command.add_option("--temperature", o.temperature,
                      "Temperature of the loss, at the start where it is learned [default: the loss's own, see --loss]");
   command.add_flag("--learn-temperature", o.learn_temperature, "Train the temperature too; it stays above 0.01");
@@ -202,21 +288,39 @@ void add_pretrain(CLI::App& app) {
       .add_option("--patient-pairs", o.patient_pairs,
                   "Patients with two records in every batch; 0: as many as chance gives")
       ->capture_default_str();
-  command.add_option("--queue-size", o.queue_size, "moco: views of earlier batches to compare with [default: 4096]");
+  command.add_option("--queue-size", o.queue_size,
+                     "--loss moco: views of earlier batches to compare with [default: 4096]");
   command.add_option("--ema-decay", o.ema_decay,
-                     "moco: share of its weights that the following encoder keeps in a step [default: 0.999]");
-  command.add_option("--projection-dim", o.projection_dim, "Size of the projections")->capture_default_str();
-  command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector")
-      ->capture_default_str();
+                     "byol, --loss moco: share of its weights that the following network keeps in a step [default: "
+                     "0.999; with --ema-schedule cosine 0.996 at the start]");
+  command
+      .add_option("--ema-schedule", o.ema_schedule,
+                  "byol: constant, or cosine, from the decay to 1 [default: constant]")
+      ->check(CLI::IsMember({"constant", "cosine"}));
+  command.add_option("--projection-dim", o.projection_dim, "Size of the projections [default: 128; byol: 256]");
+  command.add_option("--projection-hidden", o.projection_hidden, "Hidden units of the projector [default: 2048]");
+}
+
+}  // namespace
+
+void add_pretrain(CLI::App& app) {
+  auto options = std::make_shared<PretrainOptions>();
+  PretrainOptions& o = *options;
+  CLI::App& command = *app.add_subcommand("pretrain", "Train an encoder on unlabelled ECGs (folds 1-8)");
+  add_signal_options(command, o.data);
+  command.add_option("--out", o.out, "Encoder file to write: .pt or .safetensors")->required();
+  add_method_options(command, o);
+  add_training_options(command, o.training);
+  command.add_option("--leads", o.leads, "Leads to read, by name [default: the method's, see --method]")
+      ->delimiter(',');
   add_encoder_options(command, o.encoder);
   add_recipe_options(command, o.augmentation);
   command.add_option("--shuffle", o.shuffle, "Order of the records: standard (new in every epoch) or none")
       ->check(CLI::IsMember({"standard", "none"}))
       ->capture_default_str();
-  command.add_option("--save-init", o.save_init,
-                     "Also write the initial weights of encoder and projector to this file");
+  command.add_option("--save-init", o.save_init, "Also write the initial weights of all networks to this file");
   add_common_options(command, o.common);
-  command.callback([options] { pretrain(*options); });
+  command.callback([options, &command] { pretrain(command, *options); });
 }
 
 }  // namespace systole::tools

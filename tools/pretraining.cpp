@@ -11,14 +11,6 @@
 namespace systole::tools {
 namespace {
 
-/// Where leads are compared, an encoder that has no slots of its own reads one lead at a time.
-models::SimclrOptions network_of(const PretrainingOptions& o) {
-  models::EncoderOptions encoder = o.encoder;
-  const bool compares_slots = models::loss_definition(o.loss.name).slots != models::Slots::views;
-  if (compares_slots && encoder.lead_groups.empty()) encoder.leads = 1;
-  return {.encoder = encoder, .hidden_size = o.projection_hidden, .projection_size = o.projection_dim};
-}
-
 int64_t sum_of(const Tensor& counts) {
   if (!counts) return 0;
   const std::vector<int32_t> values = counts.to_vector<int32_t>();
@@ -34,12 +26,10 @@ Pretraining::Pretraining(const PretrainingOptions& options, const ViewOptions& v
       batches_(dataset, normalization, views.length, device),
       patients_(data::patient_numbers(dataset)),
       arena_(device),
-      network_options_(network_of(options)),
-      network_(store_, network_options_),
-      loss_(store_, options.loss) {
+      objective_(make_objective(store_, options.objective)) {
   store_.allocate(device, options.seed);
+  objective_->start();
   optimizer_ = std::make_unique<Optimizer>(store_, optimizer_options(options.training));
-  if (options.loss.name == "moco") moco_.emplace(store_, network_options_, options.moco);
 }
 
 std::vector<size_t> Pretraining::order_of_epoch(std::span<const size_t> records, uint32_t epoch) const {
@@ -55,9 +45,9 @@ std::vector<size_t> Pretraining::order_of_epoch(std::span<const size_t> records,
 void Pretraining::run(std::span<const size_t> records, RunLog& log) {
   const auto batch = static_cast<size_t>(options_.training.batch_size);
   const size_t tail = records.size() % batch;
-  // A last batch of one record has no negatives: it is left out.
+  // A last batch of one record has no negatives, and no statistics: it is left out.
   const auto steps_per_epoch = static_cast<int64_t>(records.size() / batch + (tail >= 2 ? 1 : 0));
-  if (steps_per_epoch == 0) throw Error("contrastive pre-training needs at least two records");
+  if (steps_per_epoch == 0) throw Error("pre-training needs at least two records");
   const Schedule schedule = make_schedule(options_.training, steps_per_epoch);
 
   const auto per_epoch = static_cast<int64_t>(records.size() - (tail == 1 ? 1 : 0));
@@ -71,7 +61,7 @@ void Pretraining::run(std::span<const size_t> records, RunLog& log) {
       const size_t begin = static_cast<size_t>(i) * batch;
       const std::span<const size_t> rows = std::span(order).subspan(begin, std::min(batch, order.size() - begin));
       const double rate = schedule.at(optimizer_->steps());
-      const Result result = step(rows, rate);
+      const Result result = step(rows, rate, schedule.total_steps);
       loss_sum += result.loss;
       pairs += same_patient_pairs(rows);
       done += static_cast<int64_t>(rows.size());
@@ -84,7 +74,7 @@ void Pretraining::run(std::span<const size_t> records, RunLog& log) {
                                   {"lr", rate},
                                   {"gradient_norm", result.gradient_norm},
                                   {"ecg_per_second", static_cast<double>(done) / progress.seconds()}};
-      if (options_.loss.learn_temperature) line["temperature"] = loss_.temperature();
+      if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
       if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
       log.write(line);
     }
@@ -104,44 +94,29 @@ int64_t Pretraining::same_patient_pairs(std::span<const size_t> records) const {
   return data::same_patient_pairs(patients);
 }
 
-Tensor Pretraining::ids_of(std::span<const size_t> records, int slots) const {
+std::vector<int32_t> Pretraining::ids_of(std::span<const size_t> records) const {
   std::vector<int32_t> ids;
-  for (int slot = 0; slot < slots; ++slot)
-    for (size_t n = 0; n < records.size(); ++n)
-      ids.push_back(options_.patient_positives ? patients_[records[n]] : static_cast<int32_t>(n));
-  return Tensor::from(ids, {static_cast<int64_t>(ids.size())}, store_.values().device());
+  for (size_t n = 0; n < records.size(); ++n)
+    ids.push_back(options_.patient_positives ? patients_[records[n]] : static_cast<int32_t>(n));
+  return ids;
 }
 
-models::ViewBatch Pretraining::project(const Tensor& views, std::span<const size_t> records) {
-  const auto step = static_cast<uint32_t>(optimizer_->steps());
-  const auto mode = [&](int view_groups) { return Mode::train(view_groups).with_dropout(options_.seed, step); };
-  if (compares_slots()) {
-    const int slots = view_count() * network_.encoder().slot_count(static_cast<int>(views.dim(2)));
-    return {network_.project_slots(views, mode(view_count())), ids_of(records, slots), slots};
-  }
-  if (!moco_) return {network_.project(views, mode(2)), ids_of(records, 2)};
-  const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
-  models::ViewBatch batch{network_.project(views.slice(0, half), mode(1)), ids_of(records, 1), 1};
-  moco_->add_keys(views.slice(half.count(), half), batch, Mode::train().with_dropout(~options_.seed, step));
-  return batch;
-}
-
-Pretraining::Result Pretraining::step(std::span<const size_t> records, double learning_rate) {
+Pretraining::Result Pretraining::step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all) {
   const ArenaScope scope(arena_);
-  const Tensor views = batches_.views(records, {.count = view_count(),
+  const auto step = static_cast<uint32_t>(optimizer_->steps());
+  const Tensor views = batches_.views(records, {.count = objective_->view_count(),
                                                 .recipe = views_.recipe.recipe,
                                                 .segment = views_.segment,
                                                 .seed = options_.seed,
-                                                .step = static_cast<uint32_t>(optimizer_->steps())});
+                                                .step = step});
   store_.zero_gradients();
-  const models::ViewBatch batch = project(views, records);
-  const PairLossResult result = loss_(batch);
+  const PairLossResult result = objective_->loss(views, ids_of(records), options_.seed, step);
   backward(result.loss);
   const double value = result.loss.item();  // a wait for the device: once forward and backward pass are on their way
   require_finite("loss", value, optimizer_->steps() + 1);
   const double norm = optimizer_->step(static_cast<float>(learning_rate));
   require_finite("gradient's norm", norm, optimizer_->steps());
-  if (moco_) moco_->follow(batch);
+  objective_->follow(static_cast<double>(optimizer_->steps()) / static_cast<double>(steps_in_all));
   return {value, norm, is_logged(optimizer_->steps()) ? sum_of(result.left_out) : 0};
 }
 

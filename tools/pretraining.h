@@ -1,4 +1,4 @@
-// Contrastive pre-training as a run: the network, its loss and its optimiser over the batches of some epochs.
+// Pre-training as a run: a method's networks, its loss and its optimiser over the batches of some epochs.
 #pragma once
 
 #include <memory>
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "augment/recipe.h"
 #include "engine/arena.h"
-#include "models/moco.h"
+#include "models/objective.h"
 #include "tools/ecg_data.h"
+#include "tools/pretraining_methods.h"
 #include "tools/recipe_options.h"
 #include "tools/run_log.h"
 #include "tools/training.h"
@@ -19,10 +19,7 @@ namespace systole::tools {
 
 struct PretrainingOptions {
   TrainingOptions training;
-  models::LossOptions loss;
-  models::MocoOptions moco;
-  int projection_dim = 128, projection_hidden = 2048;
-  models::EncoderOptions encoder;
+  ObjectiveOptions objective;
   bool shuffle = true;
   bool patient_positives = false;  // ids of rows are those of patients, not of records
   int patient_pairs = 0;           // patients with two records in every batch; 0: as chance has it
@@ -38,7 +35,7 @@ class Pretraining {
 
   void run(std::span<const size_t> records, RunLog& log);
   const ParameterStore& store() const { return store_; }
-  const models::EncoderOptions& encoder_options() const { return network_options_.encoder; }
+  const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
   struct Result {
@@ -47,15 +44,11 @@ class Pretraining {
   };
 
   std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
-  bool compares_slots() const { return loss_.definition().slots != models::Slots::views; }
-  /// Views for the loss: two, or one where only leads are compared.
-  int view_count() const { return loss_.definition().slots == models::Slots::leads ? 1 : 2; }
-  models::ViewBatch project(const Tensor& views, std::span<const size_t> records);
-  /// i32 [slots · N], the ids of the records once for each slot.
-  Tensor ids_of(std::span<const size_t> records, int slots) const;
+  /// Of the records, or of their patients.
+  std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
   bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  Result step(std::span<const size_t> records, double learning_rate);
+  Result step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all);
 
   PretrainingOptions options_;
   const ViewOptions& views_;
@@ -63,11 +56,8 @@ class Pretraining {
   std::vector<int32_t> patients_;  // of all records of the data set
   Arena arena_;
   ParameterStore store_;
-  models::SimclrOptions network_options_;
-  models::Simclr network_;
-  models::ContrastiveLoss loss_;
+  std::unique_ptr<models::Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::optional<models::Moco> moco_;
 };
 
 }  // namespace systole::tools

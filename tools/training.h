@@ -17,14 +17,14 @@ struct TrainingOptions {
   int epochs, batch_size;
   double learning_rate = 1e-3;
   std::string optimizer = "adam";
-  double weight_decay = 0, clip_norm = 0;
+  double adam_eps = 1e-8, weight_decay = 0, clip_norm = 0;
   std::string schedule = "constant";
   double warmup_epochs = 0;
   int signal_length = 0;
   int log_every = 10;
 };
 
-/// Adds --epochs, --batch-size, --lr, --optimizer, --weight-decay, --clip-norm, --schedule, --warmup-epochs,
+/// Adds --epochs, --batch-size, --lr, --optimizer, --adam-eps, --weight-decay, --clip-norm, --schedule, --warmup-epochs,
 /// --signal-length and --log-every.
 void add_training_options(CLI::App& command, TrainingOptions& options);
 /// Throws UsageError for a value out of range.

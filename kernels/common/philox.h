@@ -42,6 +42,7 @@ enum class Purpose : uint16_t {
   bootstrap = 7,   // record: the replicate
   generator = 8,   // record: the patient or record that is generated
   test = 9,
+  block_mask = 10,  // step, record
 };
 
 /// One stream of draws, named by seed, purpose, step, record, view and detail. Copying is free; two streams with the

@@ -23,7 +23,7 @@ struct Network {
   explicit Network(const models::EncoderOptions& options, Device where = device())
       : encoder(models::make_encoder(store, "", options)) {
     if (options.name == models::TemporalNet::kName)
-      projector.emplace(models::TemporalNetProjector::declare(store, "", options.width));
+      projector.emplace(models::TemporalNetProjector::declare(store, "", encoder->latent_size()));
     store.allocate(where, 3);
   }
 };

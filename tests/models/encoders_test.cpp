@@ -58,7 +58,7 @@ TEST_CASE("encoders: the parts of TemporalNet, and its projector") {
   std::map<std::string, int64_t> parts;
   ParameterStore store;
   const auto encoder = make_encoder(store, "", published("TemporalNet"));
-  TemporalNetProjector::declare(store, "", 32);
+  TemporalNetProjector::declare(store, "", 512);
   for (const Parameter& p : store.parameters()) parts[p.name.substr(0, p.name.find('.'))] += p.shape.count();
   CHECK(parts == std::map<std::string, int64_t>{{"firstLayer", 320},
                                                 {"residualBlocks_time1", 633'024},

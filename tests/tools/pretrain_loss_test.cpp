@@ -101,7 +101,7 @@ TEST_CASE("tools: options that do not go with a loss are refused") {
   says("--loss contrast", "unknown loss 'contrast'; expected nt-xent, supcon");
   says("--positives patient", "--positives goes with --loss supcon");
   says("--loss supcon --positives lead", "lead");
-  says("--queue-size 9", "--queue-size goes with --loss moco, not with nt-xent");
+  says("--queue-size 9", "--queue-size goes with --loss moco, not with --loss nt-xent");
   says("--ema-decay 0.9", "--ema-decay goes with --loss moco");
   says("--loss moco --ema-decay 1.5", "between 0 and 1");
   says("--loss moco --queue-size 0", "--queue-size must be between 1");

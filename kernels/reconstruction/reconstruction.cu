@@ -1,0 +1,91 @@
+// Masked reconstruction on cuda and simt. Each thread has one value, neighbours have neighbouring addresses; what
+// counts is the traffic. The error is summed in two steps: a block adds up a piece, then one block adds the pieces in
+// order.
+
+#include "kernels/common/collectives.h"
+#include "kernels/common/launch.h"
+#include "kernels/common/memory.h"
+#include "kernels/reconstruction/reconstruction.h"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kPiece = 4096;  // values of a block
+
+using DoubleSum = BlockSumScratch<double>;
+
+/// blockIdx.x: the record; blockIdx.y: 256 values of it. All threads of a block of time draw the same number: it is
+/// cheaper to draw it again than to fetch it.
+__global__ __launch_bounds__(kThreads, 4) void mask(BlockMaskShape s, const float* x,  // [N, L, C]
+                                                    float* y) {                        // [N, L, C], may be x
+  const int64_t i = int64_t{blockIdx.y} * kThreads + threadIdx.x;
+  if (i >= int64_t{s.L} * s.C) return;
+  const RandomStream stream(s.seed, Purpose::block_mask, s.step, blockIdx.x);
+  const bool masked = stream.uniform(static_cast<uint32_t>(i / (int64_t{s.block} * s.C))) < s.p;
+  const int64_t at = int64_t{blockIdx.x} * s.L * s.C + i;
+  y[at] = masked ? 0.0f : x[at];
+}
+
+void mask_blocks(Queue& queue, const BlockMaskShape& s, const float* x, float* y) {
+  launch(queue, {.grid = {s.N, ceil_div(int64_t{s.L} * s.C, int64_t{kThreads})}, .block = {kThreads}}, mask, s, x, y);
+}
+
+__global__ __launch_bounds__(kThreads, 4) void error_of_pieces(int64_t count, const float* __restrict__ x,
+                                                               const float* __restrict__ target,
+                                                               double* __restrict__ part) {  // [pieces]
+  const int64_t begin = int64_t{blockIdx.x} * kPiece;
+  const int64_t end = begin + kPiece < count ? begin + kPiece : count;
+  double sum = 0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
+    const double difference = static_cast<double>(x[i]) - target[i];
+    sum += difference * difference;
+  }
+  sum = block_sum(sum, *dynamic_shared<DoubleSum>());
+  if (threadIdx.x == 0) part[blockIdx.x] = sum;
+}
+
+/// One block: *loss = the sum of the pieces over the number of values.
+__global__ __launch_bounds__(kThreads, 4) void mean_of_pieces(const double* __restrict__ part, int64_t pieces,
+                                                              int64_t count, float* __restrict__ loss) {
+  double sum = 0;
+  for (int64_t p = threadIdx.x; p < pieces; p += kThreads) sum += part[p];
+  sum = block_sum(sum, *dynamic_shared<DoubleSum>());
+  if (threadIdx.x == 0) *loss = static_cast<float>(sum / static_cast<double>(count));
+}
+
+__global__ __launch_bounds__(kThreads, 4) void slopes(int64_t count, const float* __restrict__ x,
+                                                      const float* __restrict__ target,
+                                                      const float* __restrict__ upstream, float* __restrict__ dx,
+                                                      GradientMode mode) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= count) return;
+  const auto slope = static_cast<float>(2.0 * *upstream / static_cast<double>(count));
+  const float d = slope * (x[i] - target[i]);
+  dx[i] = mode == GradientMode::accumulate ? dx[i] + d : d;
+}
+
+void squared_error_forward(Queue& queue, int64_t count, const float* x, const float* target, float* loss) {
+  const int64_t pieces = ceil_div(count, int64_t{kPiece});
+  auto* part = scratch<double>(queue, static_cast<size_t>(pieces));
+  launch(queue, {.grid = {pieces}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, error_of_pieces, count, x,
+         target, part);
+  launch(queue, {.grid = {1}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, mean_of_pieces, part, pieces,
+         count, loss);
+}
+
+void squared_error_backward(Queue& queue, int64_t count, const float* x, const float* target, const float* upstream,
+                            float* dx, GradientMode mode) {
+  launch(queue, {.grid = {ceil_div(count, int64_t{kThreads})}, .block = {kThreads}}, slopes, count, x, target, upstream,
+         dx, mode);
+}
+
+}  // namespace
+
+extern const ReconstructionKernels reconstruction{
+    .mask_blocks = mask_blocks,
+    .squared_error_forward = squared_error_forward,
+    .squared_error_backward = squared_error_backward,
+};
+
+}  // namespace systole::kernels::SYSTOLE_TARGET

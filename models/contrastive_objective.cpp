@@ -1,0 +1,55 @@
+#include "models/contrastive_objective.h"
+
+namespace systole::models {
+namespace {
+
+/// Where leads are compared, an encoder that has no slots of its own reads one lead at a time.
+ContrastiveOptions for_slots(ContrastiveOptions options) {
+  EncoderOptions& encoder = options.network.encoder;
+  if (loss_definition(options.loss.name).slots != Slots::views && encoder.lead_groups.empty()) encoder.leads = 1;
+  return options;
+}
+
+}  // namespace
+
+Tensor ids_of_slots(std::span<const int32_t> ids, int slots, Device device) {
+  std::vector<int32_t> all;
+  for (int slot = 0; slot < slots; ++slot) all.insert(all.end(), ids.begin(), ids.end());
+  return Tensor::from(all, {static_cast<int64_t>(all.size())}, device);
+}
+
+ContrastiveObjective::ContrastiveObjective(ParameterStore& store, const ContrastiveOptions& options)
+    : store_(store), options_(for_slots(options)), network_(store, options_.network), loss_(store, options_.loss) {}
+
+void ContrastiveObjective::start() {
+  if (options_.loss.name == "moco") moco_.emplace(store_, options_.network, options_.moco);
+}
+
+PairLossResult ContrastiveObjective::loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed,
+                                          uint32_t step) {
+  const Device device = views.device();
+  const Mode mode = Mode::train(moco_ ? 1 : view_count()).with_dropout(seed, step);
+  if (compares_slots()) {
+    const int slots = view_count() * network_.encoder().slot_count(static_cast<int>(views.dim(2)));
+    batch_ = {network_.project_slots(views, mode), ids_of_slots(ids, slots, device), slots};
+  } else if (moco_) {
+    const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
+    batch_ = {network_.project(views.slice(0, half), mode), ids_of_slots(ids, 1, device), 1};
+    moco_->add_keys(views.slice(half.count(), half), batch_, Mode::train().with_dropout(~seed, step));
+  } else {
+    batch_ = {network_.project(views, mode), ids_of_slots(ids, 2, device)};
+  }
+  return loss_(batch_);
+}
+
+void ContrastiveObjective::follow(double) {
+  if (moco_) moco_->follow(batch_);
+  batch_ = {};
+}
+
+std::optional<float> ContrastiveObjective::learned_temperature() const {
+  if (!options_.loss.learn_temperature) return {};
+  return loss_.temperature();
+}
+
+}  // namespace systole::models

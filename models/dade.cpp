@@ -1,0 +1,46 @@
+#include "models/dade.h"
+
+#include <fmt/format.h>
+
+#include "models/contrastive_objective.h"
+
+namespace systole::models {
+namespace {
+
+/// An encoder that has no slots of its own reads one lead at a time.
+EncoderOptions by_leads(EncoderOptions options) {
+  if (options.lead_groups.empty()) options.leads = 1;
+  return options;
+}
+
+}  // namespace
+
+Dade::Dade(ParameterStore& store, const DadeOptions& options)
+    : options_(options), encoder_(make_encoder(store, kEncoderPrefix, by_leads(options.encoder))) {
+  const int latent = encoder_->latent_size();
+  if (encoder_->options().lead_groups.empty()) {
+    projectors_.push_back(TemporalNetProjector::declare(store, "projector.", latent));
+    return;
+  }
+  for (int stream : {1, 2})
+    projectors_.push_back(TemporalNetProjector::declare(store, fmt::format("projector.model_g{}.", stream), latent));
+}
+
+Tensor Dade::project(const Tensor& views, Mode mode) {
+  const Tensor latents = encoder_->slot_latents(views, mode);
+  if (projectors_.size() == 1) return projectors_[0].forward(latents);
+  const int64_t N = views.dim(0) / 2;
+  const auto stream = [&](int64_t s) {  // of both views
+    const Tensor own = join_slots(rows(latents, s * N, N), rows(latents, (2 + s) * N, N));
+    return projectors_[static_cast<size_t>(s)].forward(own);
+  };
+  return join_slots(stream(0), stream(1), 2);
+}
+
+PairLossResult Dade::loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) {
+  const Tensor x = project(views, Mode::train(2).with_dropout(seed, step));
+  const int slots = 2 * encoder_->slot_count(static_cast<int>(views.dim(2)));
+  return {clocs(x, slots, ids_of_slots(ids, 1, views.device()), options_.temperature), {}};
+}
+
+}  // namespace systole::models

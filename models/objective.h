@@ -1,0 +1,35 @@
+// What pre-training minimises: a method's networks, and its loss for the views of a batch. SimCLR and its relatives are
+// in contrastive_objective.h, the others each in a file of their own. All declare the encoder first, under
+// Objective::kEncoderPrefix.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "engine/contrastive.h"
+#include "models/encoder.h"
+
+namespace systole::models {
+
+class Objective {
+ public:
+  static constexpr const char* kEncoderPrefix = "encoder.";
+
+  virtual ~Objective() = default;
+
+  /// Views of each record that loss() reads.
+  virtual int view_count() const { return 2; }
+  /// Once the store has its initial values: networks that follow others start as their copies.
+  virtual void start() {}
+  /// views [view_count() · N, L, leads], view after view; ids [N] of the records or of their patients. A step of
+  /// training; `step` selects the masks of dropout among those of the seed.
+  virtual PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) = 0;
+  /// After the optimiser's step. `progress` goes from 0 to 1 over the run.
+  virtual void follow(double /*progress*/) {}
+  virtual const Encoder& encoder() const = 0;
+  /// Where the loss learns its temperature.
+  virtual std::optional<float> learned_temperature() const { return {}; }
+};
+
+}  // namespace systole::models
