@@ -12,8 +12,7 @@ endif()
 
 set_property(SOURCE benchmarks/origin.cpp APPEND PROPERTY COMPILE_DEFINITIONS SYSTOLE_COMMIT="${SYSTOLE_COMMIT}")
 
-set(benchmark_sources agreement ceilings ceilings_cpu loss_work materialised_losses origin peak_memory timing whole_matrix_cpu
-  worker_process)
+set(benchmark_sources agreement ceilings ceilings_cpu loss_work materialised_losses origin peak_memory timing whole_matrix_cpu)
 list(TRANSFORM benchmark_sources REPLACE "(.+)" "benchmarks/\\1.cpp")
 add_library(systole_benchmarks STATIC ${benchmark_sources})
 target_link_libraries(systole_benchmarks PUBLIC systole_models)

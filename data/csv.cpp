@@ -1,10 +1,13 @@
 #include "data/csv.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <csv.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "data/joined.h"
@@ -73,6 +76,13 @@ class Parser {
   size_t row_line_ = 1;
 };
 
+std::optional<double> parse_number(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return {};
+  return value;
+}
+
 void check_field_counts(const CsvTable& table) {
   for (size_t row = 0; row < table.rows.size(); ++row)
     if (table.rows[row].size() != table.header.size())
@@ -91,6 +101,22 @@ size_t CsvTable::column(std::string_view name) const {
 
 std::string CsvTable::where(size_t row) const {
   return fmt::format("{}, line {}", path.string(), line[row]);
+}
+
+double CsvTable::number(size_t row, size_t column) const {
+  const std::optional<double> value = parse_number(rows[row][column]);
+  if (!value)
+    throw Error(fmt::format("{}: {} is \"{}\", a number was expected.", where(row), header[column], rows[row][column]));
+  return *value;
+}
+
+int64_t CsvTable::whole_number(size_t row, size_t column) const {
+  constexpr double kLargest = 9007199254740992.0;  // 2^53: beyond it a double has no whole numbers of its own
+  const std::optional<double> value = parse_number(rows[row][column]);
+  if (!value || *value != std::floor(*value) || std::abs(*value) > kLargest)
+    throw Error(
+        fmt::format("{}: {} is \"{}\", a whole number was expected.", where(row), header[column], rows[row][column]));
+  return static_cast<int64_t>(*value);
 }
 
 CsvTable read_csv(const std::filesystem::path& path) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -21,6 +22,11 @@ struct CsvTable {
 
   /// "path, line 12", the beginning of a sentence about a row.
   std::string where(size_t row) const;
+
+  /// A field as a number. Throws Error that names line, column and text for any other.
+  double number(size_t row, size_t column) const;
+  /// A field as a whole number, which pandas may have written as 18792.0. Throws as above, and beyond 2^53.
+  int64_t whole_number(size_t row, size_t column) const;
 };
 
 /// Reads the file; its first row is the header and blank lines count for nothing. Throws Error for a file that cannot

@@ -18,6 +18,9 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kStrategyNames = {"none", "standard", "stratified", "oversample"};
 
+constexpr size_t kFolds = 10;
+constexpr uint64_t kFoldSeed = 42;
+
 // What is ordered: patients or single records.
 struct Items {
   size_t count = 0, classes = 0;
@@ -155,6 +158,22 @@ Items make_items(const Dataset& dataset, size_t count) {
   return {count, classes, std::vector<uint32_t>(count), std::vector<uint32_t>(count * classes)};
 }
 
+// The records of each patient, by the patients' numbers, so that the order of the records plays no role.
+struct Patients {
+  Items items;
+  std::vector<std::vector<size_t>> records;  // [items.count]
+};
+Patients group(const Dataset& dataset, const std::vector<size_t>& records) {
+  std::map<int64_t, std::vector<size_t>> records_of;
+  for (const size_t record : records) records_of[dataset.patient_id[record]].push_back(record);
+  Patients patients{make_items(dataset, records_of.size()), {}};
+  for (const auto& [patient, own] : records_of) {
+    for (const size_t record : own) add_labels(dataset, record, patients.items, patients.records.size());
+    patients.records.push_back(own);
+  }
+  return patients;
+}
+
 std::vector<size_t> stratified_shuffle(const Dataset& dataset, const std::vector<size_t>& records,
                                        const RandomStream& stream) {
   Items items = make_items(dataset, records.size());
@@ -195,24 +214,30 @@ std::vector<size_t> sample_label_fraction(const Dataset& dataset, const std::vec
         fmt::format("The label fraction is {}, a number above 0 and up to 1 was expected (0.1 is 10 %).", fraction));
   if (training_records.empty()) throw Error("There are no training records to take a label fraction of.");
 
-  std::map<int64_t, std::vector<size_t>> records_of;  // by patient, so that the order of the records plays no role
-  for (const size_t record : training_records) records_of[dataset.patient_id[record]].push_back(record);
-  std::vector<const std::vector<size_t>*> patients;
-  Items items = make_items(dataset, records_of.size());
-  for (const auto& [patient, records] : records_of) {
-    for (const size_t record : records) add_labels(dataset, record, items, patients.size());
-    patients.push_back(&records);
-  }
-
+  const Patients patients = group(dataset, training_records);
   const auto wanted =
       static_cast<size_t>(std::max(1.0, std::round(fraction * static_cast<double>(training_records.size()))));
   std::vector<size_t> chosen;
-  for (const size_t patient : stratified_order(items, RandomStream(seed, Purpose::label_fraction))) {
+  for (const size_t patient : stratified_order(patients.items, RandomStream(seed, Purpose::label_fraction))) {
     if (chosen.size() >= wanted) break;
-    chosen.insert(chosen.end(), patients[patient]->begin(), patients[patient]->end());
+    chosen.insert(chosen.end(), patients.records[patient].begin(), patients.records[patient].end());
   }
   std::sort(chosen.begin(), chosen.end());
   return chosen;
+}
+
+std::vector<int> deal_folds(const Dataset& dataset) {
+  std::vector<size_t> all(dataset.patient_id.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const Patients patients = group(dataset, all);
+  std::vector<int> folds(all.size());
+  size_t dealt = 0;  // records; a fold is a tenth of the order
+  for (const size_t patient : stratified_order(patients.items, RandomStream(kFoldSeed, Purpose::label_fraction, 1))) {
+    const std::vector<size_t>& records = patients.records[patient];
+    for (const size_t record : records) folds[record] = 1 + static_cast<int>(kFolds * dealt / all.size());
+    dealt += records.size();
+  }
+  return folds;
 }
 
 BalanceStrategy parse_balance_strategy(std::string_view text) {
@@ -242,9 +267,10 @@ std::vector<double> oversampling_weights(const Dataset& dataset, const std::vect
   }
 
   const double unlabelled = static_cast<double>(records.size()) - labelled;
-  const double mean = labelled > 0 ? sum / labelled : std::numeric_limits<double>::infinity();
+  const bool are_negatives = classes == 1;
+  const double most = labelled > 0 && !are_negatives ? sum / labelled : std::numeric_limits<double>::infinity();
   for (double& weight : weights)
-    if (weight == 0) weight = std::min(1 / unlabelled, mean);
+    if (weight == 0) weight = std::min(1 / unlabelled, most);
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   for (double& weight : weights) weight /= total;
   return weights;

@@ -22,6 +22,11 @@ namespace systole::data {
 std::vector<size_t> sample_label_fraction(const Dataset& dataset, const std::vector<size_t>& training_records,
                                           double fraction, uint64_t seed);
 
+/// A fold from 1 to 10 for each record, [R]: patients are dealt whole, so that every fold has nearly the class
+/// proportions of all. Labels and patients of the data set are read, nothing else of it; the order of the patients'
+/// numbers matters.
+std::vector<int> deal_folds(const Dataset& dataset);
+
 enum class BalanceStrategy {
   none,        ///< the given order in every epoch
   standard,    ///< a plain shuffle
@@ -33,8 +38,9 @@ enum class BalanceStrategy {
 BalanceStrategy parse_balance_strategy(std::string_view text);
 
 /// How often each record is drawn by oversampling, relative to the others: the mean over its classes of 1 / (records of
-/// that class among those given). Records without any class count as one further class (the negatives, when there is
-/// one class), but are drawn no more often than the mean of the others. The weights add up to 1.
+/// that class among those given). Records without any class count as one further class, but are drawn no more often
+/// than the mean of the others; where there is one class they are its negatives, and drawn as often as its positives.
+/// The weights add up to 1.
 std::vector<double> oversampling_weights(const Dataset& dataset, const std::vector<size_t>& records);
 
 /// The records in the order of one epoch; a pure function of its arguments.

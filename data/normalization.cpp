@@ -1,5 +1,6 @@
 #include "data/normalization.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -30,20 +31,35 @@ Moments moments(const Dataset& dataset, size_t record, size_t lead) {
   return {mean * scale + offset, (static_cast<double>(squares) - mean * static_cast<double>(sum)) * scale * scale};
 }
 
-// Joins the moments of all records: Σ (x − m)² = Σ_r [squares_r + L (mean_r − m)²].
-void join_lead(const Dataset& dataset, const std::vector<Moments>& all, size_t lead, Normalization& out) {
-  const size_t leads = dataset.lead_count(), records = all.size() / leads;
-  double sum = 0, squares = 0;
-  for (size_t r = 0; r < records; ++r) sum += all[r * leads + lead].mean;
-  const double mean = sum / static_cast<double>(records);
-  for (size_t r = 0; r < records; ++r) {
-    const Moments& record = all[r * leads + lead];
+// Joins the moments of the records that have the lead: Σ (x − m)² = Σ_r [squares_r + L (mean_r − m)²].
+void join_lead(const Dataset& dataset, const std::vector<size_t>& records, size_t lead, const std::vector<Moments>& all,
+               Normalization& out) {
+  const size_t leads = dataset.lead_count();
+  double sum = 0, squares = 0, count = 0;
+  for (size_t i = 0; i < records.size(); ++i)
+    if (dataset.has_lead(records[i], lead)) sum += all[i * leads + lead].mean, ++count;
+  if (count == 0) return;
+  const double mean = sum / count;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (!dataset.has_lead(records[i], lead)) continue;
+    const Moments& record = all[i * leads + lead];
     squares += record.squares + dataset.length * (record.mean - mean) * (record.mean - mean);
   }
-  const double deviation = std::sqrt(squares / (static_cast<double>(records) * dataset.length));
+  const double deviation = std::sqrt(squares / (count * dataset.length));
   out.mean[lead] = static_cast<float>(mean);
   const bool constant = deviation <= 1e-7 * std::abs(mean);  // below the resolution of the float values
-  out.std[lead] = constant ? 1.0f : static_cast<float>(deviation);
+  if (!constant) out.std[lead] = static_cast<float>(deviation);
+}
+
+bool lacks_leads(const Dataset& dataset) {
+  return std::find(dataset.scale.begin(), dataset.scale.end(), 0.0f) != dataset.scale.end();
+}
+
+// Whether it was measured on records that lacked leads itself: measured leads have no mean of exactly 0.
+bool lacks_leads(const Normalization& n) {
+  for (size_t lead = 0; lead < n.leads.size(); ++lead)
+    if (n.mean[lead] == 0 && n.std[lead] == 1) return true;
+  return false;
 }
 
 void check_complete(const Normalization& n, const std::string& source) {
@@ -71,10 +87,28 @@ Normalization measure_normalization(const Dataset& dataset, const std::vector<si
     for (size_t lead = 0; lead < leads; ++lead) all[r * leads + lead] = moments(dataset, records[r], lead);
   });
 
-  Normalization normalization{dataset.leads, std::vector<float>(leads), std::vector<float>(leads),
+  Normalization normalization{dataset.leads, std::vector<float>(leads), std::vector<float>(leads, 1.0f),
                               dataset.unit,  dataset.sampling_rate_hz,  dataset.length};
-  for (size_t lead = 0; lead < leads; ++lead) join_lead(dataset, all, lead, normalization);
+  for (size_t lead = 0; lead < leads; ++lead) join_lead(dataset, records, lead, all, normalization);
   return normalization;
+}
+
+Adapted adapt_normalization(const Normalization& of_network, const Dataset& dataset,
+                            const std::vector<size_t>& training_records) {
+  Normalization own = of_network;
+  own.unit = dataset.unit;
+  own.length = dataset.length;
+  check_matches(own, dataset);
+  const auto measured = [&](const std::string& why) {
+    return Adapted{measure_normalization(dataset, training_records),
+                   fmt::format("The normalisation was measured on the training records of {}: {}.", dataset.name, why)};
+  };
+  if (of_network.unit != dataset.unit)
+    return measured(fmt::format("they are in {}, the encoder's were in {}", dataset.unit, of_network.unit));
+  if (lacks_leads(dataset) && !lacks_leads(of_network)) return measured("they lack some of the leads");
+  if (own == of_network) return {own, ""};
+  return {own, fmt::format("The encoder was trained with records of {} samples; those of {} have {}.",
+                           of_network.length, dataset.name, dataset.length)};
 }
 
 std::string to_json(const Normalization& n) {

@@ -12,7 +12,7 @@ namespace systole::data {
 struct Normalization {
   std::vector<std::string> leads;
   std::vector<float> mean;  // [leads], in `unit`
-  std::vector<float> std;   // [leads], in `unit`; 1 for a lead that is constant, which then becomes zero
+  std::vector<float> std;   // [leads], in `unit`; 1 for a lead that is constant or absent, which then becomes zero
   std::string unit;
   double sampling_rate_hz = 0;
   int length = 0;  // samples per record
@@ -20,9 +20,20 @@ struct Normalization {
   bool operator==(const Normalization&) const = default;
 };
 
-/// Mean and standard deviation of each lead over all samples of the records, in double and in a fixed order. Throws
-/// Error without records.
+/// Mean and standard deviation of each lead over all samples of the records that have it, in double and in a fixed
+/// order; 0 and 1 for a lead that none has. Throws Error without records.
 Normalization measure_normalization(const Dataset& dataset, const std::vector<size_t>& records);
+
+/// What a network with a normalisation of its own gets on a data set that it was not trained on: its own, with the
+/// length of these records; or, where that cannot hold, since the unit is another, or records lack leads that none
+/// lacked in its training, the one that is measured on the training records. Throws Error as check_matches for other
+/// leads and another sampling rate.
+struct Adapted {
+  Normalization normalization;
+  std::string reason;  // a sentence where it is not the network's own, or the length is another; else empty
+};
+Adapted adapt_normalization(const Normalization& of_network, const Dataset& dataset,
+                            const std::vector<size_t>& training_records);
 
 /// As a JSON object, and back without loss. The reader throws Error that names `source` (a file) and what is wrong.
 std::string to_json(const Normalization& normalization);

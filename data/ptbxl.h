@@ -3,31 +3,29 @@
 // scp_statements.csv and WFDB records in records100/ or records500/; partial downloads work.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/record_loader.h"
 
 namespace systole::data {
 
-/// The order of leads in every Dataset of 12-lead ECGs.
-inline constexpr std::array<std::string_view, 12> kStandardLeads = {"I",  "II", "III", "AVR", "AVL", "AVF",
-                                                                    "V1", "V2", "V3",  "V4",  "V5",  "V6"};
-
-/// Which statements become classes. A record has a class when any of its codes belongs to it, whatever its likelihood.
+/// What becomes a class. A record has the class of a statement when any of its codes belongs to it, whatever its
+/// likelihood.
 enum class LabelSet {
   superclass,  ///< the diagnostic_class of diagnostic statements: NORM, MI, STTC, CD, HYP, in this order
   subclass,    ///< their diagnostic_subclass (23), by alphabet
   form,        ///< statements about the wave form (19), by alphabet
   rhythm,      ///< statements about the rhythm (12), by alphabet
   all,         ///< every statement (71), by alphabet
+  /// One class each, from a measurement in a further column. A record without a value is left out.
+  low_lvef,        ///< column lvef, the ejection fraction in %: below 40 or not
+  high_potassium,  ///< column potassium in mmol/l: above 5, or from 4 to 5; lower values are left out
+  none,            ///< no classes: signals only
 };
 
 /// The label set of a name as above. Throws UsageError that lists the names for any other.
@@ -46,6 +44,7 @@ struct PtbxlRow {
   int fold = 0;                          // 1 … 10
   std::string filename_lr, filename_hr;  // WFDB records of 100 Hz and 500 Hz, relative to the root, without extension
   std::vector<uint8_t> labels;           // [classes], 0 or 1
+  bool is_known = true;                  // false: there is no value to tell the label from
 };
 
 struct PtbxlMetadata {
@@ -53,41 +52,15 @@ struct PtbxlMetadata {
   std::vector<PtbxlRow> rows;  // in the order of the file
 };
 
-/// Reads the two csv files and no signal. Throws Error that names file, line, value and expectation.
+/// Reads ptbxl_database.csv, scp_statements.csv where the label set consists of statements, and no signal. Throws Error
+/// that names file, line, value and expectation.
 PtbxlMetadata read_ptbxl_metadata(const std::filesystem::path& root, LabelSet labels);
 
-struct PtbxlOptions {
-  std::filesystem::path root;  // the folder with ptbxl_database.csv
-  int sampling_rate_hz = 100;  // 100 or 500
-  LabelSet labels = LabelSet::superclass;
-  std::vector<int> folds;         // which folds to load, empty for all
-  bool skip_bad_records = false;  // leave broken records out and count them, instead of throwing at the first
-  bool drop_unlabelled = false;   // leave records without any label of the set out
-  std::function<void(size_t done, size_t total)> progress{};  // after each record, one call at a time, by any thread
-};
+/// Loads the records of the folds as load_records does, from records100/ or records500/. Throws as that, UsageError for
+/// another sampling rate, and Error for a fold that comes out empty.
+Dataset load_ptbxl(const LoadOptions& options, LabelSet labels, LoadReport& report);
 
-/// What a load found. The examples are the first few, by their order in the csv.
-struct LoadReport {
-  size_t rows = 0;                            // records of the folds asked for
-  size_t loaded = 0;                          // of them in the data set
-  size_t missing = 0;                         // without .hea or .dat file
-  size_t bad = 0;                             // broken and skipped
-  size_t dropped = 0;                         // left out for want of a label
-  size_t unlabelled = 0;                      // loaded, without any label of the set
-  size_t invalid_samples = 0;                 // replaced by interpolation
-  size_t rescaled_leads = 0;                  // beyond 16 bits, stored with a coarser step
-  std::vector<std::string> missing_examples;  // record names
-  std::vector<std::string> bad_examples;      // sentences
-
-  /// All of the above that is not zero, in one sentence.
-  std::string sentence() const;
-};
-
-/// Loads the records of the folds into memory, in parallel. Leads are found by name in any order and spelling; voltages
-/// come out in mV. Missing files are counted and skipped. A sample without value becomes the linear interpolation of
-/// its valid neighbours (at an end: the nearest one; in a lead without any: 0). Throws UsageError for another sampling
-/// rate, and Error for a broken record (damaged file, another rate, unit or length than the rest, not the 12 leads)
-/// unless those are skipped, when nothing can be loaded at all, and for a fold that comes out empty.
-Dataset load_ptbxl(const PtbxlOptions& options, LoadReport& report);
+/// The WFDB record of a row, relative to the root. Throws UsageError unless the sampling rate is 100 or 500 Hz.
+const std::string& record_file(const PtbxlRow& row, int sampling_rate_hz);
 
 }  // namespace systole::data

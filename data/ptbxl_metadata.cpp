@@ -1,8 +1,8 @@
 // The tables of PTB-XL: ptbxl_database.csv has one row per record, scp_statements.csv one row per SCP-ECG statement.
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <cmath>
 #include <fmt/format.h>
 #include <map>
 #include <set>
@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 5> kLabelSetNames = {"superclass", "subclass", "form", "rhythm", "all"};
+constexpr std::array<std::string_view, 8> kLabelSetNames = {"superclass", "subclass", "form",           "rhythm",
+                                                            "all",        "low-lvef", "high-potassium", "none"};
 constexpr std::array<std::string_view, 5> kSuperclasses = {"NORM", "MI", "STTC", "CD", "HYP"};
 
 // The grammar is {'code': number, …} with either kind of quotes and no escapes, which is what Python prints for such a
@@ -92,22 +93,9 @@ class ScpCodeParser {
   std::vector<std::pair<std::string, double>> codes_;
 };
 
-// A whole number from a table, where pandas may have made a float of it: 18792.0.
-int64_t whole_number(const CsvTable& table, size_t row, size_t column) {
-  const std::string& text = table.rows[row][column];
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  constexpr double kLargest = 9007199254740992.0;  // 2^53: beyond it a double has no whole numbers of its own
-  if (error != std::errc() || end != text.data() + text.size() || value != std::floor(value) ||
-      std::abs(value) > kLargest)
-    throw Error(
-        fmt::format("{}: {} is \"{}\", a whole number was expected.", table.where(row), table.header[column], text));
-  return static_cast<int64_t>(value);
-}
-
 // Columns diagnostic, form and rhythm of scp_statements.csv hold 1.0 or nothing.
 bool is_set(const CsvTable& table, size_t row, size_t column) {
-  return !table.rows[row][column].empty() && whole_number(table, row, column) == 1;
+  return !table.rows[row][column].empty() && table.whole_number(row, column) == 1;
 }
 
 CsvTable read_table(const fs::path& root, const std::string& file) {
@@ -140,6 +128,10 @@ std::string class_of_statement(const CsvTable& table, size_t row, LabelSet label
       return flag("rhythm") ? code : "";
     case LabelSet::all:
       return code;
+    case LabelSet::low_lvef:
+    case LabelSet::high_potassium:
+    case LabelSet::none:
+      break;
   }
   return {};
 }
@@ -169,7 +161,7 @@ Statements read_statements(const fs::path& root, LabelSet labels) {
   return statements;
 }
 
-std::vector<uint8_t> read_labels(const CsvTable& table, size_t row, size_t column, const Statements& statements) {
+std::vector<uint8_t> labels_of_codes(const CsvTable& table, size_t row, size_t column, const Statements& statements) {
   std::vector<uint8_t> labels(statements.classes.size());
   std::vector<std::pair<std::string, double>> codes;
   try {
@@ -187,8 +179,55 @@ std::vector<uint8_t> read_labels(const CsvTable& table, size_t row, size_t colum
   return labels;
 }
 
+// A class that tells a measurement from another: Dade et al., Heart Rhythm O2 2026, 10.1016/j.hroo.2026.01.016.
+struct Measurement {
+  const char *column, *unit, *class_name;
+  double lowest, highest;  // what lies outside is no such measurement, or in another unit
+  double least;            // records below have no label
+  bool (*is_positive)(double value);
+};
+const Measurement& measurement_of(LabelSet labels) {
+  static const Measurement kLvef{"lvef", "%", "LVEF < 40 %", 1, 100, 0, [](double value) { return value < 40; }};
+  static const Measurement kPotassium{
+      "potassium", "mmol/l", "potassium > 5 mmol/l", 1, 15, 4, [](double value) { return value > 5; }};
+  return labels == LabelSet::low_lvef ? kLvef : kPotassium;
+}
+bool is_of_statements(LabelSet labels) {
+  return labels < LabelSet::low_lvef;
+}
+
+void set_measured(const CsvTable& table, size_t row, size_t column, const Measurement& measurement, PtbxlRow& to) {
+  to.labels = {0};
+  to.is_known = !table.rows[row][column].empty();
+  if (!to.is_known) return;
+  const double value = table.number(row, column);
+  if (value < measurement.lowest || value > measurement.highest)
+    throw Error(fmt::format("{}: {} is {}, a value from {} to {} {} was expected.", table.where(row),
+                            measurement.column, value, measurement.lowest, measurement.highest, measurement.unit));
+  to.is_known = value >= measurement.least;
+  to.labels[0] = to.is_known && measurement.is_positive(value);
+}
+
+/// Fills in classes, and the labels of all rows.
+void read_labels(const CsvTable& table, const fs::path& root, LabelSet labels, PtbxlMetadata& metadata) {
+  if (labels == LabelSet::none) return;
+  if (is_of_statements(labels)) {
+    const Statements statements = read_statements(root, labels);
+    metadata.classes = statements.classes;
+    const size_t column = table.column("scp_codes");
+    for (size_t row = 0; row < table.rows.size(); ++row)
+      metadata.rows[row].labels = labels_of_codes(table, row, column, statements);
+  } else {
+    const Measurement& measurement = measurement_of(labels);
+    metadata.classes = {measurement.class_name};
+    const size_t column = table.column(measurement.column);
+    for (size_t row = 0; row < table.rows.size(); ++row)
+      set_measured(table, row, column, measurement, metadata.rows[row]);
+  }
+}
+
 int read_fold(const CsvTable& table, size_t row, size_t column) {
-  const int64_t fold = whole_number(table, row, column);
+  const int64_t fold = table.whole_number(row, column);
   if (fold < 1 || fold > 10)
     throw Error(fmt::format("{}: strat_fold is {}, a fold from 1 to 10 was expected.", table.where(row), fold));
   return static_cast<int>(fold);
@@ -213,24 +252,27 @@ std::vector<std::pair<std::string, double>> parse_scp_codes(std::string_view tex
 
 PtbxlMetadata read_ptbxl_metadata(const fs::path& root, LabelSet labels) {
   const CsvTable table = read_table(root, "ptbxl_database.csv");
-  const Statements statements = read_statements(root, labels);
   const size_t record_id = table.column("ecg_id"), patient_id = table.column("patient_id");
-  const size_t fold = table.column("strat_fold"), scp_codes = table.column("scp_codes");
+  const size_t fold = table.column("strat_fold");
   const size_t filename_lr = table.column("filename_lr"), filename_hr = table.column("filename_hr");
 
-  PtbxlMetadata metadata{statements.classes, {}};
+  PtbxlMetadata metadata;
   metadata.rows.reserve(table.rows.size());
   std::map<int64_t, size_t> first_row;
   for (size_t row = 0; row < table.rows.size(); ++row) {
     const auto& fields = table.rows[row];
-    metadata.rows.push_back({whole_number(table, row, record_id), whole_number(table, row, patient_id),
-                             read_fold(table, row, fold), fields[filename_lr], fields[filename_hr],
-                             read_labels(table, row, scp_codes, statements)});
+    metadata.rows.push_back({table.whole_number(row, record_id),
+                             table.whole_number(row, patient_id),
+                             read_fold(table, row, fold),
+                             fields[filename_lr],
+                             fields[filename_hr],
+                             {}});
     const auto [first, is_new] = first_row.emplace(metadata.rows.back().record_id, row);
     if (!is_new)
       throw Error(fmt::format("{}: the ecg_id {} is also in line {}.", table.where(row), first->first,
                               table.line[first->second]));
   }
+  read_labels(table, root, labels, metadata);
   return metadata;
 }
 

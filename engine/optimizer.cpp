@@ -13,12 +13,19 @@ namespace {
 using kernels::LarsSegment;
 using kernels::optimizer_kernels;
 
-/// The place of every parameter in the flat buffers, for LARS.
-std::vector<LarsSegment> segments_of(const ParameterStore& store) {
+/// The place of every parameter of a part of the flat buffers, for LARS.
+std::vector<LarsSegment> segments_of(const ParameterStore& store, int64_t begin, int64_t end) {
   std::vector<LarsSegment> segments;
   for (const Parameter& p : store.parameters())
-    segments.push_back({p.offset, p.offset + p.shape.count(), p.shape.rank() == 1});
+    if (p.offset >= begin && p.offset < end)
+      segments.push_back({p.offset, p.offset + p.shape.count(), p.shape.rank() == 1});
   return segments;
+}
+
+double rate_factor(const OptimizerOptions& options, const std::string& name) {
+  for (const OptimizerOptions::RateFactor& entry : options.rate_factors)
+    if (name.starts_with(entry.prefix)) return entry.factor;
+  return 1;
 }
 
 }  // namespace
@@ -32,13 +39,27 @@ OptimizerOptions::Kind parse_optimizer(const std::string& name) {
   throw UsageError(fmt::format("unknown optimiser '{}'; expected adam, adamw, sgd or lars", name));
 }
 
-Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
+Optimizer::Optimizer(ParameterStore& store, const OptimizerOptions& options)
+    : store_(store), options_(options), groups_(make_groups()) {
   using Kind = OptimizerOptions::Kind;
   const Device device = store.values().device();
   first_moment_ = Tensor::zeros(store.values().shape(), device);
   if (options.kind == Kind::adam || options.kind == Kind::adamw)
     second_moment_ = Tensor::zeros(store.values().shape(), device);
   sum_of_squares_ = allocate_memory(device, sizeof(double));
+}
+
+std::vector<Optimizer::Group> Optimizer::make_groups() const {
+  std::vector<Group> groups;
+  for (const Parameter& p : store_.parameters()) {
+    const int64_t end = p.offset + p.shape.count();
+    const double factor = rate_factor(options_, p.name);
+    if (!groups.empty() && groups.back().rate_factor == factor)
+      groups.back().end = end;
+    else
+      groups.push_back({p.offset, end, factor});
+  }
+  return groups;
 }
 
 double Optimizer::gradient_norm() {
@@ -52,18 +73,23 @@ double Optimizer::gradient_norm() {
 }
 
 double Optimizer::step(float learning_rate) {
-  using Kind = OptimizerOptions::Kind;
   Queue queue(store_.values().device());
-  const auto& kernel = optimizer_kernels(queue.device());
-  const int64_t count = store_.parameter_count();
-  const float* gradient = store_.gradients().data();
-  float* w = store_.values().data();
-
   const double norm = gradient_norm();
   const float scale =
       options_.clip_norm > 0 && norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0f;
-
   ++steps_;
+  for (const Group& group : groups_)
+    step(queue, group, static_cast<float>(group.rate_factor * double{learning_rate}), scale);
+  return norm;
+}
+
+void Optimizer::step(Queue& queue, const Group& group, float learning_rate, float scale) {
+  using Kind = OptimizerOptions::Kind;
+  const auto& kernel = optimizer_kernels(queue.device());
+  const int64_t count = group.end - group.begin;
+  const float* gradient = store_.gradients().data();
+  float* w = store_.values().data();
+
   switch (options_.kind) {
     case Kind::adam:
     case Kind::adamw:
@@ -76,21 +102,21 @@ double Optimizer::step(float learning_rate) {
                    .weight_decay = options_.weight_decay,
                    .decoupled = options_.kind == Kind::adamw,
                    .gradient_scale = scale},
-                  gradient, w, first_moment_.data(), second_moment_.data());
+                  gradient + group.begin, w + group.begin, first_moment_.data() + group.begin,
+                  second_moment_.data() + group.begin);
       break;
     case Kind::sgd:
-      kernel.sgd(queue, count, {learning_rate, options_.momentum, options_.weight_decay, steps_ == 1, scale}, gradient,
-                 w, first_moment_.data());
+      kernel.sgd(queue, count, {learning_rate, options_.momentum, options_.weight_decay, steps_ == 1, scale},
+                 gradient + group.begin, w + group.begin, first_moment_.data() + group.begin);
       break;
     case Kind::lars: {
-      const std::vector<LarsSegment> segments = segments_of(store_);
+      const std::vector<LarsSegment> segments = segments_of(store_, group.begin, group.end);
       kernel.lars(queue, static_cast<int>(segments.size()), segments.data(),
                   {learning_rate, options_.momentum, options_.weight_decay, options_.trust, steps_ == 1, scale},
                   gradient, w, first_moment_.data());
       break;
     }
   }
-  return norm;
 }
 
 void ema(const Tensor& source, const Tensor& target, double decay) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/parameters.h"
 
@@ -16,6 +17,13 @@ struct OptimizerOptions {
   float momentum = 0.9f;                            // sgd, lars
   float trust = 0.001f;                             // lars
   float clip_norm = 0;                              // gradients with a larger L2 norm are scaled down to it; 0: never
+  /// A learning rate of their own for parameters whose names start with the prefix: the step's, times the factor. The
+  /// first entry that fits counts; the others have the factor 1.
+  struct RateFactor {
+    std::string prefix;
+    double factor;
+  };
+  std::vector<RateFactor> rate_factors{};
 };
 
 /// adam, adamw, sgd or lars; throws UsageError for another name.
@@ -31,10 +39,18 @@ class Optimizer {
   int64_t steps() const { return steps_; }
 
  private:
+  /// Parameters that stand side by side in the flat buffers and have one learning rate.
+  struct Group {
+    int64_t begin, end;  // in the flat buffers
+    double rate_factor;
+  };
+  std::vector<Group> make_groups() const;
   double gradient_norm();
+  void step(Queue& queue, const Group& group, float learning_rate, float gradient_scale);
 
   ParameterStore& store_;
   OptimizerOptions options_;
+  std::vector<Group> groups_;
   Tensor first_moment_, second_moment_;        // the momentum of sgd and lars is the first
   std::shared_ptr<std::byte> sum_of_squares_;  // one double, on the device
   int64_t steps_ = 0;

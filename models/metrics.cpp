@@ -179,13 +179,24 @@ double quantile(const std::vector<double>& sorted, double q) {
   return std::lerp(sorted[below], sorted[above], position - static_cast<double>(below));
 }
 
-Metric with_interval(size_t metric, double value, const std::vector<std::vector<double>>& replicates) {
+/// A value with the percentiles of its replicates, as far as they are defined.
+Metric interval(double value, std::vector<double> replicates) {
   if (std::isnan(value)) return {};
-  std::vector<double> values;
-  for (const std::vector<double>& replicate : replicates)
-    if (!std::isnan(replicate[metric])) values.push_back(replicate[metric]);
-  std::ranges::sort(values);
-  return {value, quantile(values, kLow), quantile(values, kHigh)};
+  std::erase_if(replicates, [](double replicate) { return std::isnan(replicate); });
+  std::ranges::sort(replicates);
+  return {value, quantile(replicates, kLow), quantile(replicates, kHigh)};
+}
+
+/// The mean of metric number `metric` over some predictions, which have `metrics` each.
+double mean_over(const std::vector<double>& values, size_t metrics, size_t metric, const std::vector<size_t>& of) {
+  double sum = 0;
+  for (size_t prediction : of) sum += values[prediction * metrics + metric];
+  return sum / static_cast<double>(of.size());
+}
+
+bool on_a_line(const std::pair<int64_t, int64_t>& a, const std::pair<int64_t, int64_t>& b,
+               const std::pair<int64_t, int64_t>& c) {
+  return (b.first - a.first) * (c.second - b.second) == (c.first - b.first) * (b.second - a.second);
 }
 
 std::string cell(const Metric& metric) {
@@ -214,7 +225,11 @@ Evaluation evaluate(const Predictions& predictions, const EvaluateOptions& optio
     replicates[static_cast<size_t>(i)] = metrics_of(rankings, resample(stream, patient, patients));
   });
 
-  const auto metric = [&](size_t i) { return with_interval(i, values[i], replicates); };
+  const auto metric = [&](size_t i) {
+    std::vector<double> replicated;
+    for (const std::vector<double>& replicate : replicates) replicated.push_back(replicate[i]);
+    return interval(values[i], std::move(replicated));
+  };
   Evaluation evaluation{predictions.records, patients, static_cast<int>(replicates.size()), {}, {}, {}, {}, {}};
   for (size_t c = 0; c < predictions.classes; ++c) {
     size_t positives = 0;
@@ -234,6 +249,76 @@ Evaluation evaluate(const Predictions& predictions, const EvaluateOptions& optio
 QuickMetrics quick_metrics(const Predictions& predictions) {
   const Evaluation evaluation = evaluate(predictions, {.replicates = 0});
   return {evaluation.macro_auroc.value, evaluation.macro_f1.value};
+}
+
+PairedBootstrap::PairedBootstrap(const std::vector<Predictions>& predictions, const EvaluateOptions& options)
+    : values_(1 + static_cast<size_t>(std::max(options.replicates, 0))) {
+  if (predictions.empty()) throw Error("without predictions there is nothing to compare");
+  const Predictions& first = predictions.front();
+  const size_t classes = first.classes;
+  metrics_ = first_class_auroc + classes;
+  std::vector<std::vector<Ranking>> rankings;
+  for (const Predictions& p : predictions) {
+    check(p);
+    if (p.label != first.label || p.patient != first.patient || p.classes != classes)
+      throw Error("predictions of different records, labels or patients cannot be compared pair by pair");
+    rankings.push_back(rankings_of(p));
+  }
+  std::vector<uint32_t> patient;
+  const size_t patients = number_patients(first.patient, patient);
+  parallel_for(static_cast<int64_t>(values_.size()), [&](int64_t i) {
+    const RandomStream stream(options.seed, Purpose::bootstrap, 0, static_cast<uint32_t>(i - 1));
+    const std::vector<uint32_t> weight =
+        i == 0 ? std::vector<uint32_t>(first.records, 1) : resample(stream, patient, patients);
+    for (const std::vector<Ranking>& ranking : rankings) {
+      const std::vector<double> all = metrics_of(ranking, weight);
+      std::vector<double>& values = values_[static_cast<size_t>(i)];
+      values.push_back(all[classes * kPerClass + kMacroAuroc]);
+      values.push_back(all[classes * kPerClass + kMacroF1]);
+      for (size_t c = 0; c < classes; ++c) values.push_back(all[c * kPerClass + kAuroc]);
+    }
+  });
+}
+
+template <class Statistic>
+Metric PairedBootstrap::with_interval(const Statistic& statistic) const {
+  std::vector<double> replicates;
+  for (size_t i = 1; i < values_.size(); ++i) replicates.push_back(statistic(values_[i]));
+  return interval(statistic(values_[0]), std::move(replicates));
+}
+
+Metric PairedBootstrap::mean(size_t metric, const std::vector<size_t>& of) const {
+  return with_interval([&](const std::vector<double>& values) { return mean_over(values, metrics_, metric, of); });
+}
+
+Metric PairedBootstrap::difference(size_t metric, const std::vector<size_t>& of,
+                                   const std::vector<size_t>& minus) const {
+  return with_interval([&](const std::vector<double>& values) {
+    return mean_over(values, metrics_, metric, of) - mean_over(values, metrics_, metric, minus);
+  });
+}
+
+RocCurve roc_curve(const Predictions& predictions, size_t c) {
+  check(predictions);
+  const Ranking ranking(predictions, c);
+  const auto positives = std::ranges::count_if(ranking.places, &Ranking::Place::positive);
+  const auto negatives = static_cast<int64_t>(ranking.places.size()) - positives;
+  if (positives == 0 || negatives == 0) return {};
+  std::vector<std::pair<int64_t, int64_t>> counts{{0, 0}};  // false and true positives as the threshold falls
+  int64_t false_positives = 0, true_positives = 0;
+  for (size_t i = ranking.places.size(); i-- > 0;) {
+    ++(ranking.places[i].positive ? true_positives : false_positives);
+    if (i > 0 && !ranking.places[i - 1].last_of_tie) continue;
+    if (counts.size() > 1 && on_a_line(counts[counts.size() - 2], counts.back(), {false_positives, true_positives}))
+      counts.pop_back();
+    counts.emplace_back(false_positives, true_positives);
+  }
+  RocCurve curve;
+  for (const auto& [fp, tp] : counts) {
+    curve.false_positive_rate.push_back(ratio(fp, negatives));
+    curve.true_positive_rate.push_back(ratio(tp, positives));
+  }
+  return curve;
 }
 
 std::string to_table(const Evaluation& evaluation) {

@@ -60,6 +60,36 @@ struct QuickMetrics {
 };
 QuickMetrics quick_metrics(const Predictions& predictions);
 
+/// Metrics of several predictions of the same records, for example of runs with several seeds, and of their
+/// differences. The patients of a replicate are drawn once for all of them, so the interval of a difference is a paired
+/// one. A mean of one prediction has the value and the interval that evaluate gives it.
+class PairedBootstrap {
+ public:
+  /// Throws Error as evaluate does, and for predictions whose records, labels or patients differ.
+  PairedBootstrap(const std::vector<Predictions>& predictions, const EvaluateOptions& options = {});
+
+  enum Name { macro_auroc, macro_f1, first_class_auroc };  // of class c: first_class_auroc + c
+  /// The mean of a metric over some of the predictions, by their place. NaN where it is undefined for one of them.
+  Metric mean(size_t metric, const std::vector<size_t>& of) const;
+  /// That, minus the mean over others.
+  Metric difference(size_t metric, const std::vector<size_t>& of, const std::vector<size_t>& minus) const;
+  double value(size_t metric, size_t prediction) const { return values_[0][prediction * metrics_ + metric]; }
+
+ private:
+  template <class Statistic>
+  Metric with_interval(const Statistic& statistic) const;
+
+  size_t metrics_;                           // per prediction: two macro ones, and the AUROC of each class
+  std::vector<std::vector<double>> values_;  // of the predictions themselves, then of each replicate
+};
+
+/// The receiver operating characteristic of a class: a point per distinct probability, from (0, 0) to (1, 1), those in
+/// the middle of a straight line left out. Empty without positives or without negatives.
+struct RocCurve {
+  std::vector<double> false_positive_rate, true_positive_rate;
+};
+RocCurve roc_curve(const Predictions& predictions, size_t c);
+
 /// A table to read: a line per class, then macro and micro; "-" where a metric is undefined.
 std::string to_table(const Evaluation& evaluation);
 

@@ -15,14 +15,12 @@
 #include "benchmarks/agreement.h"
 #include "benchmarks/loss_work.h"
 #include "benchmarks/materialised_losses.h"
-#include "benchmarks/worker_process.h"
 #include "kernels/common/parallel.h"
 #include "tools/bench_loss.h"
+#include "tools/worker_process.h"
 
 namespace systole::tools {
 namespace {
-
-using benchmarks::WorkerProcess;
 
 constexpr double kSampleSeconds = 0.05;                   // at least; on simt a single call
 constexpr std::chrono::milliseconds kPause{5};            // threads that wait for work have stopped spinning by then

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fmt/format.h>
+#include <fstream>
 #include <new>
 #include <nlohmann/json.hpp>
 
@@ -12,7 +13,17 @@
 
 namespace systole::tools {
 
-void add_common_options(CLI::App& command, CommonOptions& options) {
+static void add_threads_option(CLI::App& command, CommonOptions& options) {
+  command.add_option("--threads", options.threads, "CPU threads of the devices cpu and simt; 0 for all")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+}
+
+static void add_seed_option(CLI::App& command, CommonOptions& options) {
+  command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+}
+
+void add_machine_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "Where kernels run: auto, cpu, simt or cuda")->capture_default_str();
   command
       .add_option("--precision", options.precision,
@@ -20,14 +31,17 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->capture_default_str();
   command.add_option("--conv", options.convolution, "Whose convolution the device cuda uses: systole or cudnn")
       ->capture_default_str();
-  add_host_options(command, options);
+  add_threads_option(command, options);
+}
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  add_machine_options(command, options);
+  add_seed_option(command, options);
 }
 
 void add_host_options(CLI::App& command, CommonOptions& options) {
-  command.add_option("--threads", options.threads, "CPU threads of the devices cpu and simt; 0 for all")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
-  command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
+  add_threads_option(command, options);
+  add_seed_option(command, options);
 }
 
 void prepare_host(const CommonOptions& options) {
@@ -50,6 +64,13 @@ nlohmann::json to_json(const CommonOptions& options) {
           {"precision", options.precision},
           {"conv", options.convolution},
           {"seed", options.seed}};
+}
+
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  return words;
 }
 
 void require_option(bool valid, const std::string& option, const std::string& allowed, const std::string& found) {
@@ -81,6 +102,8 @@ int run_command_line(int argc, const char* const* argv) {
   add_finetune(app);
   add_supervised(app);
   add_evaluate(app);
+  add_label_curve(app);
+  add_embed(app);
   add_views(app);
   add_bench(app);
   add_info(app);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "kernels/common/device.h"
 
@@ -22,7 +23,9 @@ struct CommonOptions {
 
 /// Adds --threads and --seed.
 void add_host_options(CLI::App& command, CommonOptions& options);
-/// Adds those, --device, --precision and --conv.
+/// Adds --device, --precision, --conv and --threads.
+void add_machine_options(CLI::App& command, CommonOptions& options);
+/// Adds all of them.
 void add_common_options(CLI::App& command, CommonOptions& options);
 
 /// Sets the threads.
@@ -39,12 +42,17 @@ void add_pretrain(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_supervised(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_label_curve(CLI::App& app);
+void add_embed(CLI::App& app);
 void add_views(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 
 /// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage.
 int run_command_line(int argc, const char* const* argv);
+
+/// The words that this process was started with, the program first.
+std::vector<std::string> command_line();
 
 /// Throws UsageError unless low ≤ value ≤ high (or the open bounds that `allowed` says in words).
 void require_option(bool valid, const std::string& option, const std::string& allowed, const std::string& found);

@@ -263,11 +263,11 @@ void draw_marks(cairo_t* cairo, const Rectangle& area, const Layout& layout, con
 
 using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
 using Context = std::unique_ptr<cairo_t, decltype(&cairo_destroy)>;
-using FontOptions = std::unique_ptr<cairo_font_options_t, decltype(&cairo_font_options_destroy)>;
 
-void require_success(cairo_status_t status, const std::filesystem::path& path) {
+/// `what` is drawn: a file, or a page.
+void require_success(cairo_status_t status, const std::string& what) {
   if (status != CAIRO_STATUS_SUCCESS)
-    throw Error(fmt::format("cannot draw {}: {}", path.string(), cairo_status_to_string(status)));
+    throw Error(fmt::format("cannot draw {}: {}", what, cairo_status_to_string(status)));
 }
 
 cairo_status_t append(void* content, const unsigned char* bytes, unsigned int count) {
@@ -275,21 +275,37 @@ cairo_status_t append(void* content, const unsigned char* bytes, unsigned int co
   return CAIRO_STATUS_SUCCESS;
 }
 
-void draw(const Page& page, cairo_surface_t* surface, double units_per_mm, const std::filesystem::path& path) {
+void draw(const Page& page, cairo_surface_t* surface, double units_per_mm, const std::string& what) {
   const Context cairo(cairo_create(surface), cairo_destroy);
   cairo_scale(cairo.get(), units_per_mm, units_per_mm);
   cairo_set_line_join(cairo.get(), CAIRO_LINE_JOIN_ROUND);  // a mitre would make R waves taller
-  const FontOptions unhinted(cairo_font_options_create(), cairo_font_options_destroy);  // hints count in whole mm here
-  cairo_font_options_set_hint_style(unhinted.get(), CAIRO_HINT_STYLE_NONE);
-  cairo_font_options_set_hint_metrics(unhinted.get(), CAIRO_HINT_METRICS_OFF);
-  cairo_set_font_options(cairo.get(), unhinted.get());
+  set_text_unhinted(cairo.get());
   set_colour(cairo.get(), kPaper);
   cairo_paint(cairo.get());
   page.draw(cairo.get());
-  require_success(cairo_status(cairo.get()), path);
+  require_success(cairo_status(cairo.get()), what);
+}
+
+std::string svg_of(const Page& page, const std::string& what) {
+  std::string content;
+  const Surface surface(cairo_svg_surface_create_for_stream(append, &content, page.width_mm, page.height_mm),
+                        cairo_surface_destroy);
+  cairo_svg_surface_set_document_unit(surface.get(), CAIRO_SVG_UNIT_MM);
+  draw(page, surface.get(), 1, what);
+  cairo_surface_finish(surface.get());
+  require_success(cairo_surface_status(surface.get()), what);
+  return content;
 }
 
 }  // namespace
+
+void set_text_unhinted(cairo_t* cairo) {
+  const std::unique_ptr<cairo_font_options_t, decltype(&cairo_font_options_destroy)> unhinted(
+      cairo_font_options_create(), cairo_font_options_destroy);
+  cairo_font_options_set_hint_style(unhinted.get(), CAIRO_HINT_STYLE_NONE);
+  cairo_font_options_set_hint_metrics(unhinted.get(), CAIRO_HINT_METRICS_OFF);
+  cairo_set_font_options(cairo, unhinted.get());
+}
 
 Page page_of(std::vector<Ecg> ecgs) {
   struct Block {
@@ -357,25 +373,22 @@ Page sheet_of(std::string title, std::string subtitle, std::vector<Comparison> p
   return page;
 }
 
+std::string svg_of(const Page& page) {
+  return svg_of(page, "a page");
+}
+
 void write_svg(const std::filesystem::path& path, const Page& page) {
-  std::string content;
-  const Surface surface(cairo_svg_surface_create_for_stream(append, &content, page.width_mm, page.height_mm),
-                        cairo_surface_destroy);
-  cairo_svg_surface_set_document_unit(surface.get(), CAIRO_SVG_UNIT_MM);
-  draw(page, surface.get(), 1, path);
-  cairo_surface_finish(surface.get());
-  require_success(cairo_surface_status(surface.get()), path);
-  write_file_atomically(path, content);
+  write_file_atomically(path, svg_of(page, path.string()));
 }
 
 void write_png(const std::filesystem::path& path, const Page& page, int dots_per_mm) {
   const auto dots = [&](double mm) { return static_cast<int>(std::lround(mm * dots_per_mm)); };
   const Surface surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, dots(page.width_mm), dots(page.height_mm)),
                         cairo_surface_destroy);
-  require_success(cairo_surface_status(surface.get()), path);
-  draw(page, surface.get(), dots_per_mm, path);
+  require_success(cairo_surface_status(surface.get()), path.string());
+  draw(page, surface.get(), dots_per_mm, path.string());
   std::string content;
-  require_success(cairo_surface_write_to_png_stream(surface.get(), append, &content), path);
+  require_success(cairo_surface_write_to_png_stream(surface.get(), append, &content), path.string());
   write_file_atomically(path, content);
 }
 

@@ -36,6 +36,13 @@ Page page_of(std::vector<Ecg> ecgs);
 /// Small panels side by side under one heading: `before` thin and grey, `after` dark.
 Page sheet_of(std::string title, std::string subtitle, std::vector<Comparison> panels, int columns);
 
+/// Letters keep their widths: hints would round them to whole units, which are millimetres here. Pages are drawn so.
+void set_text_unhinted(cairo_t* cairo);
+
+/// The page as an SVG document. Its ids are those of every other page: where several stand in one HTML file, they must
+/// be told apart.
+std::string svg_of(const Page& page);
+
 /// Both replace the file as a whole or leave it as it was, and throw Error with its name when it cannot be written or
 /// the page is too large for an image.
 void write_svg(const std::filesystem::path& path, const Page& page);

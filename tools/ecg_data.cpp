@@ -7,26 +7,81 @@
 #include <map>
 #include <memory>
 
+#include "data/label_table.h"
+#include "data/lead_selection.h"
+#include "data/mitdb.h"
 #include "data/ptbxl.h"
+#include "data/wfdb_folder.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
 namespace systole::tools {
 
+namespace {
+
+const std::vector<std::string> kLabelSets{"superclass", "subclass", "form",           "rhythm",
+                                          "all",        "low-lvef", "high-potassium", data::kMitdbLabelSet};
+
+bool is_ptbxl(const std::filesystem::path& root) {
+  return std::filesystem::exists(root / "ptbxl_database.csv");
+}
+
+/// MIT-BIH's labels are its own.
+void check_labels_of_mitdb(const DataOptions& o) {
+  if (o.labels.empty() || o.labels == "none" || o.labels == data::kMitdbLabelSet) return;
+  throw UsageError(fmt::format("{} holds MIT-BIH's recordings, whose label set is {}, not {}", o.root.string(),
+                               data::kMitdbLabelSet, o.labels));
+}
+
+/// The label sets of PTB-XL. What a classifier was trained on may be another.
+data::LabelSet ptbxl_labels(const DataOptions& o) {
+  if (o.labels == data::kTableLabelSet)
+    throw UsageError(fmt::format("the classifier was trained on a label table: --label-table gives the labels in {}",
+                                 o.root.string()));
+  if (o.labels == data::kMitdbLabelSet)
+    throw UsageError(
+        fmt::format("the label set {} goes with MIT-BIH's recordings, and {} holds none", o.labels, o.root.string()));
+  return o.labels.empty() ? data::LabelSet::superclass : data::parse_label_set(o.labels);
+}
+
+data::Dataset load_any(const DataOptions& o, const data::LoadOptions& how, data::LoadReport& report) {
+  const bool with_labels = o.labels != "none";
+  if (!o.label_table.empty()) return data::load_label_table(o.label_table, how, with_labels, report);
+  if (!is_ptbxl(o.root) && data::is_mitdb(o.root)) {
+    check_labels_of_mitdb(o);
+    return data::load_mitdb(how, with_labels, report);
+  }
+  if ((!with_labels || o.labels.empty()) && data::is_wfdb_folder(o.root)) return data::load_wfdb_folder(how, report);
+  return data::load_ptbxl(how, ptbxl_labels(o), report);
+}
+
+}  // namespace
+
 void add_signal_options(CLI::App& command, DataOptions& options) {
-  command.add_option("--data-root", options.root, "Folder of a data set in PTB-XL's layout")->required();
-  command.add_option("--sampling-rate", options.sampling_rate_hz, "Which recordings, in Hz: 100 or 500")
-      ->check(CLI::IsMember({100, 500}))
+  options.labels = "none";
+  command.add_option("--data-root", options.root, "Folder of a data set: in PTB-XL's layout, MIT-BIH, or WFDB records")
+      ->required();
+  command
+      .add_option("--sampling-rate", options.sampling_rate_hz,
+                  "In Hz; PTB-XL has recordings of 100 and 500, those of other data sets are resampled")
+      ->check(CLI::Range(10, 10000))
       ->capture_default_str();
+  command.add_option("--label-table", options.label_table,
+                     "CSV file with the columns record and patient, optionally fold, and a column of 0 and 1 for each "
+                     "class (docs/data.md)");
   command.add_flag("--skip-bad-records", options.skip_bad_records,
                    "Leave damaged records out and count them, instead of stopping");
 }
 
 void add_data_options(CLI::App& command, DataOptions& options) {
   add_signal_options(command, options);
-  command.add_option("--labels", options.labels, "Label set: superclass, subclass, form, rhythm or all")
-      ->check(CLI::IsMember({"superclass", "subclass", "form", "rhythm", "all"}))
-      ->capture_default_str();
+  options.labels.clear();
+  command
+      .add_option("--labels", options.labels,
+                  fmt::format("Label set: {} [default: superclass; {} for MIT-BIH]", fmt::join(kLabelSets, ", "),
+                              data::kMitdbLabelSet))
+      ->check(CLI::IsMember(kLabelSets))
+      ->excludes("--label-table");
   add_unlabelled_option(command, options);
 }
 
@@ -36,24 +91,31 @@ void add_unlabelled_option(CLI::App& command, DataOptions& options) {
 
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds) {
   std::unique_ptr<Progress> progress;  // its total is known with the first call
+  const data::LoadOptions how{.root = options.root,
+                              .sampling_rate_hz = options.sampling_rate_hz,
+                              .folds = folds,
+                              .skip_bad_records = options.skip_bad_records,
+                              .drop_unlabelled = options.drop_unlabelled,
+                              .progress = [&](size_t done, size_t total) {
+                                if (!progress)
+                                  progress = std::make_unique<Progress>("load", static_cast<int64_t>(total), "records");
+                                progress->update(static_cast<int64_t>(done));
+                              }};
   data::LoadReport report;
-  data::Dataset dataset = data::load_ptbxl({.root = options.root,
-                                            .sampling_rate_hz = options.sampling_rate_hz,
-                                            .labels = data::parse_label_set(options.labels),
-                                            .folds = folds,
-                                            .skip_bad_records = options.skip_bad_records,
-                                            .drop_unlabelled = options.drop_unlabelled,
-                                            .progress =
-                                                [&](size_t done, size_t total) {
-                                                  const auto records = static_cast<int64_t>(total);
-                                                  if (!progress)
-                                                    progress = std::make_unique<Progress>("load", records, "records");
-                                                  progress->update(static_cast<int64_t>(done));
-                                                }},
-                                           report);
+  data::Dataset dataset = load_any(options, how, report);
   progress.reset();
   fmt::print(stderr, "{}\n", report.sentence());
+  if (!options.leads.empty() && options.leads != dataset.leads)
+    dataset = data::select_leads(std::move(dataset), options.leads);
   return dataset;
+}
+
+data::Normalization normalization_for(const data::Dataset& dataset, const std::vector<size_t>& training_records,
+                                      const std::optional<data::Normalization>& of_encoder) {
+  if (!of_encoder) return data::measure_normalization(dataset, training_records);
+  data::Adapted adapted = data::adapt_normalization(*of_encoder, dataset, training_records);
+  if (!adapted.reason.empty()) fmt::print(stderr, "{}\n", adapted.reason);
+  return adapted.normalization;
 }
 
 std::vector<size_t> records_of_folds(const data::Dataset& dataset, const std::vector<int>& folds) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,20 +23,26 @@ namespace systole::tools {
 struct DataOptions {
   std::filesystem::path root;
   int sampling_rate_hz = 100;
-  std::string labels = "superclass";
+  std::string labels{};                 // a label set; none: signals only; empty: the data set's own
+  std::filesystem::path label_table{};  // empty: the labels are the data set's
   bool skip_bad_records = false;
   bool drop_unlabelled = false;
+  std::vector<std::string> leads{};  // which to keep, in this order; none: all
 };
 
-/// Adds --data-root (required), --sampling-rate, --labels, --skip-bad-records and --drop-unlabelled.
+/// Adds --data-root (required), --sampling-rate, --label-table, --labels, --skip-bad-records and --drop-unlabelled.
 void add_data_options(CLI::App& command, DataOptions& options);
-/// Adds --data-root, --sampling-rate and --skip-bad-records only: for commands that read no labels.
+/// Adds --data-root, --sampling-rate, --label-table and --skip-bad-records only, and sets the labels to none: for
+/// commands that read no labels, or whose model says which.
 void add_signal_options(CLI::App& command, DataOptions& options);
 
 /// Adds --drop-unlabelled.
 void add_unlabelled_option(CLI::App& command, DataOptions& options);
 
-/// Loads the records of the folds and says on standard error what is missing or was skipped.
+/// Loads the records of the folds and says on standard error what is missing or was skipped. The root is a folder in
+/// PTB-XL's layout (data/ptbxl.h), of MIT-BIH's recordings (data/mitdb.h), or of WFDB records with the 12 leads: those
+/// of the label table (data/label_table.h), or, where there is none and no label set was asked for, all, without labels
+/// (data/wfdb_folder.h).
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds);
 
 /// The records of some folds, in the order of the data set. Throws Error when there are none.
@@ -44,6 +51,12 @@ std::vector<size_t> records_of_folds(const data::Dataset& dataset, const std::ve
 inline const std::vector<int> kTrainingFolds{1, 2, 3, 4, 5, 6, 7, 8};
 inline constexpr int kValidationFold = 9;
 inline constexpr int kTestFold = 10;
+
+/// The normalisation of a run: measured on its training records, or, of a pre-trained encoder, its own; where that
+/// cannot hold for the data set (data::adapt_normalization), a sentence on standard error says what was done. Throws
+/// Error for other leads than the encoder's and for another sampling rate.
+data::Normalization normalization_for(const data::Dataset& dataset, const std::vector<size_t>& training_records,
+                                      const std::optional<data::Normalization>& of_encoder);
 
 /// How many millivolts one unit of the data set is, per lead. Signals that their source has divided by the standard
 /// deviation of each lead (unit NU) get back a typical one, measured on 97 recordings of PTB-XL (0.5-40 Hz):

@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "tools/classifier_training.h"
+#include "tools/classifier_command.h"
 
 namespace systole::tools {
 
@@ -11,7 +11,7 @@ void add_finetune(CLI::App& app) {
   auto options = std::make_shared<ClassifierOptions>();
   ClassifierOptions& o = *options;
   o.command = "finetune";
-  o.training = {.epochs = 20, .batch_size = 64};
+  o.recipe.training = {.epochs = 20, .batch_size = 64};
   o.label_fraction = 0.1;
   CLI::App& command = *app.add_subcommand(
       "finetune", "Train a classifier on a pre-trained encoder with a share of the labels (folds 1-8, selected on 9)");
@@ -22,6 +22,7 @@ void add_finetune(CLI::App& app) {
   command.add_flag("--freeze-encoder", o.freeze_encoder, "Train the head only; the encoder runs in evaluation mode");
   add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);
+  command.add_option("--head-lr", o.recipe.head_learning_rate, "Learning rate of the head [default: --lr]");
   command.callback([options] { train_classifier(*options); });
 }
 

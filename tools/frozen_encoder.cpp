@@ -17,7 +17,8 @@ void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const
 Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records,
                           Arena& arena) {
   const NoGradient no_gradient;
-  Features features{{}, static_cast<size_t>(encoder.latent_size())};
+  Features features{static_cast<size_t>(encoder.latent_size()), {}, std::vector<size_t>(batches.dataset().records())};
+  for (size_t i = 0; i < records.size(); ++i) features.row[records[i]] = i;
   for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
     const ArenaScope scope(arena);
     const std::vector<float> latent = encoder.latent(batches.views(rows, {}), Mode::evaluation()).to_vector();
@@ -26,25 +27,22 @@ Features compute_features(models::Encoder& encoder, const Batches& batches, std:
   return features;
 }
 
-Standardization::Standardization(const Features& f) : mean_(f.size, 0), std_(f.size, 1) {
-  const size_t rows = f.values.size() / f.size;
+Standardization::Standardization(const Features& f, std::span<const size_t> training)
+    : mean_(f.size, 0), std_(f.size, 1) {
+  const auto rows = static_cast<double>(training.size());
   for (size_t i = 0; i < f.size; ++i) {
     double sum = 0, squares = 0;
-    for (size_t r = 0; r < rows; ++r) sum += f.values[r * f.size + i];
-    const double mean = sum / static_cast<double>(rows);
-    for (size_t r = 0; r < rows; ++r) squares += std::pow(f.values[r * f.size + i] - mean, 2);
+    for (size_t r : training) sum += f.of(r)[i];
+    const double mean = sum / rows;
+    for (size_t r : training) squares += std::pow(f.of(r)[i] - mean, 2);
     mean_[i] = static_cast<float>(mean);
-    std_[i] = static_cast<float>(std::sqrt(squares / static_cast<double>(rows)));
+    std_[i] = static_cast<float>(std::sqrt(squares / rows));
   }
   // A channel that hardly moves on few training records must not become a giant on others.
   std::vector<float> sorted = std_;
   std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(f.size / 2), sorted.end());
   const float floor = std::max(0.01f * sorted[f.size / 2], 1e-6f);
   for (float& deviation : std_) deviation = std::max(deviation, floor);
-}
-
-void Standardization::apply(Features& f) const {
-  for (size_t i = 0; i < f.values.size(); ++i) f.values[i] = (f.values[i] - mean_[i % f.size]) / std_[i % f.size];
 }
 
 void Standardization::fold_into(const models::LinearLayer& head) const {
@@ -57,6 +55,32 @@ void Standardization::fold_into(const models::LinearLayer& head) const {
     }
   head.weight.value.copy_from(w.data(), head.weight.value.bytes());
   head.bias.value.copy_from(b.data(), head.bias.value.bytes());
+}
+
+FrozenHead::FrozenHead(const Features& features, std::span<const size_t> training, int classes, Device device,
+                       uint64_t seed)
+    : features_(features),
+      standardization_(features, training),
+      device_(device),
+      head_(models::LinearLayer::declare(store_, "head.", static_cast<int>(features.size), classes)) {
+  store_.allocate(device, seed);
+}
+
+Tensor FrozenHead::logits(std::span<const size_t> records) const {
+  std::vector<float> x;
+  x.reserve(records.size() * features_.size);
+  for (size_t record : records) {
+    const std::span<const float> raw = features_.of(record);
+    for (size_t i = 0; i < raw.size(); ++i) x.push_back(standardization_.apply(raw[i], i));
+  }
+  return head_.forward(
+      Tensor::from(x, {static_cast<int64_t>(records.size()), static_cast<int64_t>(features_.size)}, device_));
+}
+
+void FrozenHead::copy_to(const models::LinearLayer& head) const {
+  head.weight.value.copy_from(head_.weight.value);
+  head.bias.value.copy_from(head_.bias.value);
+  standardization_.fold_into(head);
 }
 
 }  // namespace systole::tools

@@ -16,9 +16,13 @@ namespace systole::tools {
 /// values a frozen random encoder would not normalise at all, which is no fair baseline.
 void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena);
 
+/// The latents of some records of a data set.
 struct Features {
-  std::vector<float> values;  // [records, size]
-  size_t size;
+  size_t size;                // D
+  std::vector<float> values;  // [records, D]
+  std::vector<size_t> row;    // of a record of the data set among the values
+
+  std::span<const float> of(size_t record) const { return {values.data() + row[record] * size, size}; }
 };
 
 /// The latents of the records, in evaluation mode.
@@ -29,14 +33,34 @@ Features compute_features(models::Encoder& encoder, const Batches& batches, std:
 /// encoder gives would converge slowly.
 class Standardization {
  public:
-  explicit Standardization(const Features& training);
+  Standardization(const Features& features, std::span<const size_t> training);
 
-  void apply(Features& features) const;
+  float apply(float value, size_t feature) const { return (value - mean_[feature]) / std_[feature]; }
   /// Turns a head for standardised features into the same function of raw ones: w / std, b − Σ w·mean / std.
   void fold_into(const models::LinearLayer& head) const;
 
  private:
-  std::vector<float> mean_, std_;  // [size]
+  std::vector<float> mean_, std_;  // [D]
+};
+
+/// A linear head on features, standardised by those of the training records.
+class FrozenHead {
+ public:
+  /// `features` must outlive the head. Its initial weights follow from the seed.
+  FrozenHead(const Features& features, std::span<const size_t> training, int classes, Device device, uint64_t seed);
+
+  ParameterStore& store() { return store_; }
+  /// [records, classes].
+  Tensor logits(std::span<const size_t> records) const;
+  /// Sets a head on the encoder itself to the same function.
+  void copy_to(const models::LinearLayer& head) const;
+
+ private:
+  const Features& features_;
+  Standardization standardization_;
+  Device device_;
+  ParameterStore store_;
+  models::LinearLayer head_;
 };
 
 }  // namespace systole::tools

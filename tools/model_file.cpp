@@ -104,9 +104,10 @@ void write_model(const std::filesystem::path& path, const ParameterStore& store,
   write_tensor_file(path, {{{section, store.state(prefix)}}, to_text(description)});
 }
 
-void adopt_sampling_rate(const Description& description, DataOptions& options) {
-  if (description.normalization)
-    options.sampling_rate_hz = static_cast<int>(std::lround(description.normalization->sampling_rate_hz));
+void adopt_signals(const Description& description, DataOptions& options) {
+  if (!description.normalization) return;
+  options.sampling_rate_hz = static_cast<int>(std::lround(description.normalization->sampling_rate_hz));
+  options.leads = description.normalization->leads;
 }
 
 EncoderFile read_encoder(const std::filesystem::path& path) {

@@ -29,8 +29,8 @@ struct Description {
 void write_model(const std::filesystem::path& path, const ParameterStore& store, const std::string& section,
                  const std::string& prefix, const Description& description);
 
-/// Sets the sampling rate of the data to the one that the model was trained at, if its file says so.
-void adopt_sampling_rate(const Description& description, DataOptions& options);
+/// Sets sampling rate and leads of the data to those that the model was trained with, if its file says so.
+void adopt_signals(const Description& description, DataOptions& options);
 
 struct EncoderFile {
   NamedArrays arrays;  // names as in the encoder: features.0.block.0.weight …

@@ -9,7 +9,6 @@
 #include <memory>
 #include <optional>
 
-#include "data/lead_selection.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
 #include "models/dual_stream.h"
@@ -31,7 +30,6 @@ struct PretrainOptions {
   std::optional<double> temperature, ema_decay;
   std::optional<std::string> positives, ema_schedule;
   std::optional<int> queue_size, projection_dim, projection_hidden;
-  std::vector<std::string> leads;
   bool learn_temperature = false;
   int patient_pairs = 0;
   EncoderChoice encoder;
@@ -59,7 +57,7 @@ void adopt_method(const CLI::App& command, PretrainOptions& o) {
   set("--batch-size", o.training.batch_size, method.batch_size);
   set("--lr", o.training.learning_rate, method.learning_rate);
   set("--adam-eps", o.training.adam_eps, method.adam_eps);
-  set("--leads", o.leads, method.leads);
+  set("--leads", o.data.leads, method.leads);
   if (!o.encoder.name) o.encoder.name = method.encoder;
   if (is_given(command, "--augment") || !o.augmentation.file.empty()) return;
   o.augmentation.augment = method.augment;
@@ -223,8 +221,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
   check(command, o);
   const augment::NamedRecipe recipe = chosen_recipe(o.augmentation);
   const Device device = prepare(o.common);
-  data::Dataset dataset = load(o.data, kTrainingFolds);
-  if (!o.leads.empty()) dataset = data::select_leads(std::move(dataset), o.leads);
+  const data::Dataset dataset = load(o.data, kTrainingFolds);
   const std::vector<size_t> records = records_of_folds(dataset, kTrainingFolds);
   const data::Normalization normalization = data::measure_normalization(dataset, records);
   const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
@@ -311,7 +308,7 @@ void add_pretrain(CLI::App& app) {
   command.add_option("--out", o.out, "Encoder file to write: .pt or .safetensors")->required();
   add_method_options(command, o);
   add_training_options(command, o.training);
-  command.add_option("--leads", o.leads, "Leads to read, by name [default: the method's, see --method]")
+  command.add_option("--leads", o.data.leads, "Leads to read, by name [default: the method's, see --method]")
       ->delimiter(',');
   add_encoder_options(command, o.encoder);
   add_recipe_options(command, o.augmentation);

@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "tools/classifier_training.h"
+#include "tools/classifier_command.h"
 
 namespace systole::tools {
 
@@ -11,9 +11,9 @@ void add_supervised(CLI::App& app) {
   auto options = std::make_shared<ClassifierOptions>();
   ClassifierOptions& o = *options;
   o.command = "supervised";
-  o.training = {.epochs = 30, .batch_size = 64};
-  o.loss = "bce";
-  o.balance_strategy = "standard";
+  o.recipe.training = {.epochs = 30, .batch_size = 64};
+  o.recipe.loss = "bce";
+  o.recipe.balance_strategy = "standard";
   CLI::App& command = *app.add_subcommand("supervised", "Train a classifier from scratch (folds 1-8, selected on 9)");
   add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);

@@ -210,6 +210,7 @@ void add_views(CLI::App& app) {
   ViewsOptions& o = *options;
   CLI::App& command = *app.add_subcommand("views", "Draw an ECG and two augmented views of it");
   add_signal_options(command, o.data);
+  o.data.labels.clear();  // those of the data set, for the caption
   command.add_option("--out", o.out, "Picture to write: .svg or .png")->required();
   command.add_option("--record", o.record, "Which record, by its ecg_id; the first one otherwise");
   add_recipe_options(command, o.augmentation);

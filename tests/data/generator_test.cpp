@@ -312,7 +312,7 @@ TEST_CASE("data: a synthetic data set loads as PTB-XL at both rates") {
   generate_dataset({.out = folder / "set", .patients = 12, .seed = test::seed(), .with_500_hz = true});
   for (const int rate : {100, 500}) {
     LoadReport report;
-    const Dataset set = load_ptbxl({.root = folder / "set", .sampling_rate_hz = rate, .folds = {}}, report);
+    const Dataset set = load_ptbxl({.root = folder / "set", .sampling_rate_hz = rate}, LabelSet::superclass, report);
     CHECK(report.missing + report.bad == 0);
     CHECK(set.length == 10 * rate);
     CHECK(set.lead_count() == 12);

@@ -225,5 +225,52 @@ TEST_CASE("label fraction: one percent of the real training folds has every supe
   for (size_t c = 0; c < 5; ++c) CHECK(std::abs(count_of(d, part, c) - 0.01 * count_of(d, training, c)) <= 5);
 }
 
+TEST_CASE("folds: patients stay whole, and every fold has a tenth of the records and of each class") {
+  const Dataset d = random_labels(3000, 8);
+  const std::vector<int> folds = deal_folds(d);
+  REQUIRE(folds.size() == 3000);
+  for (size_t r = 1; r < d.records(); ++r)
+    if (d.patient_id[r] == d.patient_id[r - 1]) REQUIRE(folds[r] == folds[r - 1]);
+  for (int fold = 1; fold <= 10; ++fold) {
+    std::vector<size_t> members;
+    for (size_t r = 0; r < d.records(); ++r)
+      if (folds[r] == fold) members.push_back(r);
+    CAPTURE(fold);
+    CHECK(std::abs(static_cast<double>(members.size()) - 300) <= 3);
+    for (size_t c = 0; c < 4; ++c) CHECK(std::abs(count_of(d, members, c) - count_of(d, all_of(d), c) / 10) <= 8);
+  }
+}
+
+TEST_CASE("folds: ten patients fill ten folds, whatever the order of their records") {
+  Dataset d;
+  d.classes = {"x"};
+  for (int64_t patient = 0; patient < 10; ++patient) {
+    d.patient_id.push_back(patient);
+    d.labels.push_back(patient % 2);
+  }
+  const std::vector<int> folds = deal_folds(d);
+  CHECK(std::set<int>(folds.begin(), folds.end()).size() == 10);
+  Dataset backwards = d;
+  std::reverse(backwards.patient_id.begin(), backwards.patient_id.end());
+  std::reverse(backwards.labels.begin(), backwards.labels.end());
+  std::vector<int> again = deal_folds(backwards);
+  std::reverse(again.begin(), again.end());
+  CHECK(again == folds);
+}
+
+TEST_CASE("oversampling: with one class, positives and negatives are drawn equally often, whichever are rarer") {
+  for (const size_t positives : {1u, 7u, 15u, 19u}) {
+    Dataset d;
+    d.classes = {"x"};
+    for (size_t r = 0; r < 20; ++r) {
+      d.record_id.push_back(static_cast<int64_t>(r));
+      d.labels.push_back(r < positives);
+    }
+    const std::vector<double> weights = oversampling_weights(d, all_of(d));
+    CHECK(std::accumulate(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(positives), 0.0) ==
+          doctest::Approx(0.5));
+  }
+}
+
 }  // namespace
 }  // namespace systole::data

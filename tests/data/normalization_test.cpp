@@ -113,5 +113,62 @@ TEST_CASE("normalisation: another data set than the model's is refused with the 
         "The model was trained with records of 3 samples, but the data set test has 4 samples.");
 }
 
+// Takes a lead from a record, as a loader leaves it.
+void remove_lead(Dataset& d, size_t r, size_t lead) {
+  for (size_t l = 0; l < static_cast<size_t>(d.length); ++l)
+    d.samples[(r * static_cast<size_t>(d.length) + l) * d.lead_count() + lead] = 0;
+  d.scale[r * d.lead_count() + lead] = d.offset[r * d.lead_count() + lead] = 0;
+}
+
+TEST_CASE("normalisation: a lead is measured on the records that have it, and one that none has is left at zero") {
+  Dataset d = random_records(7, 50);
+  for (const size_t r : {1u, 4u}) remove_lead(d, r, 1);
+  const Normalization n = measure_normalization(d, {0, 1, 4, 6}), of_others = measure_normalization(d, {0, 6});
+  CHECK(n.mean[1] == of_others.mean[1]);
+  CHECK(n.std[1] == of_others.std[1]);
+  CHECK(n.std[0] != of_others.std[0]);
+  const Normalization none = measure_normalization(d, {1, 4});
+  CHECK(none.mean[1] == 0);
+  CHECK(none.std[1] == 1);
+}
+
+TEST_CASE("normalisation: a network keeps its own where it can, and is measured anew where it cannot") {
+  Dataset d = random_records(7, 50);
+  const Normalization own = measure_normalization(d, {5, 6});
+  const std::vector<size_t> training = {0, 1, 2};
+  CHECK(adapt_normalization(own, d, training).normalization == own);
+  CHECK(adapt_normalization(own, d, training).reason.empty());
+
+  Normalization longer = own;
+  longer.length = 80;
+  CHECK(adapt_normalization(longer, d, training).normalization == own);
+  CHECK(adapt_normalization(longer, d, training).reason ==
+        "The encoder was trained with records of 80 samples; those of test have 50.");
+
+  Normalization other_unit = own;
+  other_unit.unit = "NU";
+  CHECK(adapt_normalization(other_unit, d, training).normalization == measure_normalization(d, training));
+  CHECK(adapt_normalization(other_unit, d, training).reason ==
+        "The normalisation was measured on the training records of test: they are in mV, the encoder's were in NU.");
+
+  Normalization other_rate = own;
+  other_rate.sampling_rate_hz = 500;
+  CHECK(sentence_of<Error>([&] { adapt_normalization(other_rate, d, training); }) ==
+        "The model was trained with a sampling rate of 500 Hz, but the data set test has 100 Hz.");
+  Normalization other_leads = own;
+  other_leads.leads = {"A", "C"};
+  CHECK(sentence_of<Error>([&] { adapt_normalization(other_leads, d, training); }) ==
+        "The model was trained with the leads A, C, but the data set test has A, B.");
+
+  remove_lead(d, 2, 0);
+  CHECK(adapt_normalization(own, d, training).normalization == measure_normalization(d, training));
+  CHECK(adapt_normalization(own, d, training).reason ==
+        "The normalisation was measured on the training records of test: they lack some of the leads.");
+  Normalization of_such_records = own;  // whose lead B none had
+  of_such_records.mean[1] = 0;
+  of_such_records.std[1] = 1;
+  CHECK(adapt_normalization(of_such_records, d, training).normalization == of_such_records);
+}
+
 }  // namespace
 }  // namespace systole::data

@@ -60,10 +60,10 @@ void write_three(const fs::path& root) {
 }
 
 Dataset load(const fs::path& root, LoadReport& report, bool skip_bad_records = false) {
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root;
   options.skip_bad_records = skip_bad_records;
-  return load_ptbxl(options, report);
+  return load_ptbxl(options, LabelSet::superclass, report);
 }
 Dataset load(const fs::path& root) {
   LoadReport report;
@@ -141,10 +141,81 @@ TEST_CASE("ptbxl: label sets have names, fixed classes and the rule of any likel
   CHECK(read(LabelSet::all).classes == Classes{"IMI", "LVH", "NDT", "NORM", "PVC", "SR"});
   CHECK(read(LabelSet::all).rows[1].labels == Labels{1, 0, 1, 0, 0, 0});
 
-  for (const LabelSet set : {LabelSet::superclass, LabelSet::subclass, LabelSet::form, LabelSet::rhythm, LabelSet::all})
+  for (const LabelSet set : {LabelSet::superclass, LabelSet::subclass, LabelSet::form, LabelSet::rhythm, LabelSet::all,
+                             LabelSet::low_lvef, LabelSet::high_potassium, LabelSet::none})
     CHECK(parse_label_set(name(set)) == set);
   CHECK(sentence_of<UsageError>([] { parse_label_set("diagnosis"); }) ==
-        "There is no label set diagnosis; the label sets are superclass, subclass, form, rhythm, all.");
+        "There is no label set diagnosis; the label sets are superclass, subclass, form, rhythm, all, "
+        "low-lvef, high-potassium, none.");
+}
+
+// A database with two measured columns and without codes.
+void write_measurements(const fs::path& root, const std::vector<std::string>& lvef_and_potassium) {
+  std::string text = "ecg_id,patient_id,strat_fold,filename_lr,filename_hr,lvef,potassium\n";
+  for (size_t i = 0; i < lvef_and_potassium.size(); ++i)
+    text += fmt::format("{0},{0},1,{1},x,{2}\n", i + 1, record_name(static_cast<int>(i) + 1), lvef_and_potassium[i]);
+  test::write_file(root / "ptbxl_database.csv", text);
+}
+
+TEST_CASE("ptbxl: measured columns make one class each, and records without a value are left out") {
+  const TemporaryFolder root;
+  write_measurements(root.path(), {"39.9,5.01", "40.0,5.0", ",4", "25,3.99", "61,"});
+  using Flags = std::vector<bool>;
+  const auto known = [](const PtbxlMetadata& m) {
+    Flags flags;
+    for (const PtbxlRow& r : m.rows) flags.push_back(r.is_known);
+    return flags;
+  };
+  const PtbxlMetadata lvef = read_ptbxl_metadata(root.path(), LabelSet::low_lvef);
+  CHECK(lvef.classes == std::vector<std::string>{"LVEF < 40 %"});
+  CHECK(known(lvef) == Flags{true, true, false, true, true});
+  CHECK(class_counts(lvef) == std::vector<size_t>{2});
+  CHECK(lvef.rows[1].labels == std::vector<uint8_t>{0});
+  const PtbxlMetadata potassium = read_ptbxl_metadata(root.path(), LabelSet::high_potassium);
+  CHECK(potassium.classes == std::vector<std::string>{"potassium > 5 mmol/l"});
+  CHECK(known(potassium) == Flags{true, true, true, false, false});
+  CHECK(class_counts(potassium) == std::vector<size_t>{1});
+
+  for (const int id : {1, 2, 3, 4, 5}) write_record(root.path(), id);
+  LoadReport report;
+  const Dataset d = load_ptbxl({.root = root.path()}, LabelSet::low_lvef, report);
+  CHECK(d.record_id == std::vector<int64_t>{1, 2, 4, 5});
+  CHECK(d.labels == std::vector<uint8_t>{1, 0, 1, 0});
+  CHECK(d.label_set == "low-lvef");
+  CHECK(report.sentence() == "Loaded 4 of 5 records; left out, as the label is not known: 1.");
+  CHECK(sentence_of<UsageError>(
+            [&] { load_ptbxl({.root = root.path(), .drop_unlabelled = true}, LabelSet::low_lvef, report); }) ==
+        "--drop-unlabelled goes with label sets of several classes: with LVEF < 40 % alone it would leave out all "
+        "negatives.");
+}
+
+TEST_CASE("ptbxl: a measured column that is missing or holds something else is refused") {
+  const TemporaryFolder root;
+  const std::string csv = (root / "ptbxl_database.csv").string();
+  const auto refused = [&](LabelSet labels) {
+    return sentence_of<Error>([&] { read_ptbxl_metadata(root.path(), labels); });
+  };
+  write_measurements(root.path(), {"0.55,high"});
+  CHECK(refused(LabelSet::low_lvef) == csv + ", line 2: lvef is 0.55, a value from 1 to 100 % was expected.");
+  CHECK(refused(LabelSet::high_potassium) == csv + ", line 2: potassium is \"high\", a number was expected.");
+  write_tables(root.path(), row(1, "{}"));
+  CHECK(refused(LabelSet::low_lvef) ==
+        csv +
+            " has no column lvef; its columns are ecg_id, patient_id, scp_codes, strat_fold, filename_lr, "
+            "filename_hr.");
+}
+
+TEST_CASE("ptbxl: signals alone need no statements, and labels of any kind are not read") {
+  const TemporaryFolder root;
+  write_three(root.path());
+  write_tables(root.path(), row(1, "no dict") + row(2, "{'XYZ': 1}"));
+  fs::remove(root / "scp_statements.csv");
+  LoadReport report;
+  const Dataset d = load_ptbxl({.root = root.path()}, LabelSet::none, report);
+  CHECK(d.records() == 2);
+  CHECK(d.classes.empty());
+  CHECK(d.labels.empty());
+  CHECK(report.sentence() == "Loaded 2 of 2 records.");
 }
 
 TEST_CASE("ptbxl: a row of the tables that makes no sense is refused by file and line") {
@@ -319,16 +390,16 @@ TEST_CASE("ptbxl: missing records are counted, and an empty load is refused") {
 TEST_CASE("ptbxl: another rate than the folder holds is refused with the one that it holds") {
   const TemporaryFolder root;
   write_three(root.path());
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root.path();
   options.sampling_rate_hz = 500;
   LoadReport report;
-  CHECK(sentence_of<Error>([&] { load_ptbxl(options, report); }) ==
+  CHECK(sentence_of<Error>([&] { load_ptbxl(options, LabelSet::superclass, report); }) ==
         "Nothing could be loaded from " + root.path().string() +
             ": Loaded 0 of 3 records; missing: 3 (first: records500/00000/00001_hr). It holds records100, so a "
             "sampling rate of 100 Hz can be loaded.");
   options.sampling_rate_hz = 250;
-  CHECK(sentence_of<UsageError>([&] { load_ptbxl(options, report); }) ==
+  CHECK(sentence_of<UsageError>([&] { load_ptbxl(options, LabelSet::superclass, report); }) ==
         "PTB-XL has sampling rates of 100 and 500 Hz, not 250 Hz.");
 }
 
@@ -397,18 +468,18 @@ TEST_CASE("ptbxl: damage to a file, which the WFDB reader finds, is a broken rec
 TEST_CASE("ptbxl: the folds asked for are loaded, and one without records is refused") {
   const TemporaryFolder root;
   write_three(root.path());
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root.path();
   LoadReport report;
   options.folds = {1};
-  CHECK(load_ptbxl(options, report).record_id == std::vector<int64_t>{1, 2});
+  CHECK(load_ptbxl(options, LabelSet::superclass, report).record_id == std::vector<int64_t>{1, 2});
   CHECK(report.rows == 2);
   options.folds = {2, 10};
-  CHECK(sentence_of<Error>([&] { load_ptbxl(options, report); }) ==
+  CHECK(sentence_of<Error>([&] { load_ptbxl(options, LabelSet::superclass, report); }) ==
         "Fold 10 holds no records in " + (root / "ptbxl_database.csv").string() + "; its folds are 1, 2.");
   options.folds = {1, 2};
   fs::remove(root / (record_name(3) + ".dat"));
-  CHECK(sentence_of<Error>([&] { load_ptbxl(options, report); }) ==
+  CHECK(sentence_of<Error>([&] { load_ptbxl(options, LabelSet::superclass, report); }) ==
         "No record of fold 2 could be loaded from " + root.path().string() +
             ": Loaded 2 of 3 records; missing: 1 (first: records100/00000/00003_lr).");
 }
@@ -416,11 +487,11 @@ TEST_CASE("ptbxl: the folds asked for are loaded, and one without records is ref
 TEST_CASE("ptbxl: unlabelled records are dropped by request") {
   const TemporaryFolder root;
   write_three(root.path());
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root.path();
   options.drop_unlabelled = true;
   LoadReport report;
-  CHECK(load_ptbxl(options, report).record_id == std::vector<int64_t>{1, 2});
+  CHECK(load_ptbxl(options, LabelSet::superclass, report).record_id == std::vector<int64_t>{1, 2});
   CHECK(report.sentence() == "Loaded 2 of 3 records; left out for want of a label: 1.");
 }
 
@@ -432,7 +503,7 @@ TEST_CASE("ptbxl: progress counts every record once, and the result does not dep
     if (id % 5) write_record(root.path(), id);
   }
   write_tables(root.path(), rows);
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root.path();
   std::vector<size_t> calls;
   options.progress = [&](size_t done, size_t total) {
@@ -441,10 +512,10 @@ TEST_CASE("ptbxl: progress counts every record once, and the result does not dep
   };
   LoadReport report;
   set_threads(1);
-  const Dataset one = load_ptbxl(options, report);
+  const Dataset one = load_ptbxl(options, LabelSet::superclass, report);
   set_threads(4);
   calls.clear();
-  const Dataset four = load_ptbxl(options, report);
+  const Dataset four = load_ptbxl(options, LabelSet::superclass, report);
   set_threads(0);
   std::vector<size_t> expected(30);
   std::iota(expected.begin(), expected.end(), 1);
@@ -487,15 +558,15 @@ TEST_CASE("ptbxl: the class counts of the real database are the published ones")
 TEST_CASE("ptbxl: a partial download of the real data set obeys Einthoven's law") {
   const fs::path root = test::real_data("ptbxl");
   if (root.empty()) return;
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root;
   LoadReport report;
-  const Dataset low = load_ptbxl(options, report);
+  const Dataset low = load_ptbxl(options, LabelSet::superclass, report);
   CHECK(low.records() == 63);
   CHECK(low.length == 1000);
   CHECK(report.missing == 34);
   options.sampling_rate_hz = 500;
-  const Dataset high = load_ptbxl(options, report);
+  const Dataset high = load_ptbxl(options, LabelSet::superclass, report);
   CHECK(high.records() == 97);
   CHECK(high.length == 5000);
   CHECK(high.unit == "mV");
@@ -510,10 +581,10 @@ TEST_CASE("ptbxl: a partial download of the real data set obeys Einthoven's law"
 TEST_CASE("ptbxl: the normalised real records have deviation one and the published labels") {
   const fs::path root = test::real_data("ptbxl_z100");
   if (root.empty()) return;
-  PtbxlOptions options;
+  LoadOptions options;
   options.root = root;
   LoadReport report;
-  const Dataset d = load_ptbxl(options, report);
+  const Dataset d = load_ptbxl(options, LabelSet::superclass, report);
   CHECK(d.records() == 1819);
   CHECK(d.unit == "NU");
   std::vector<size_t> counts(5);

@@ -207,6 +207,114 @@ TEST_CASE("metrics: the result does not depend on the number of threads, and doe
   CHECK(to_json(evaluate(p, {.replicates = 101, .seed = 43})).dump() != one);
 }
 
+/// Three predictions of the same records, the last one the worst.
+std::vector<Predictions> three_runs() {
+  std::vector<Predictions> runs(3, random_predictions(60, 2, 50, 40, 3));
+  for (uint32_t run = 1; run < 3; ++run)
+    for (size_t i = 0; i < runs[run].probability.size(); ++i)
+      runs[run].probability[i] =
+          std::clamp(runs[0].probability[i] + 0.1f * float(run) * test::random_normal(120, 50 + run)[i], 0.0f, 1.0f);
+  return runs;
+}
+
+TEST_CASE("metrics: paired bootstrap of one prediction gives the intervals of evaluate") {
+  const std::vector<Predictions> runs = three_runs();
+  const PairedBootstrap paired(runs, {.replicates = 80, .seed = 4});
+  for (size_t run = 0; run < runs.size(); ++run) {
+    const Evaluation e = evaluate(runs[run], {.replicates = 80, .seed = 4});
+    const std::vector<Metric> expected{e.macro_auroc, e.macro_f1, e.classes[0].auroc, e.classes[1].auroc};
+    for (size_t metric = 0; metric < expected.size(); ++metric) {
+      const Metric m = paired.mean(metric, {run});
+      CHECK(m.value == expected[metric].value);
+      CHECK(m.low == expected[metric].low);
+      CHECK(m.high == expected[metric].high);
+      CHECK(paired.value(metric, run) == m.value);
+    }
+  }
+}
+
+TEST_CASE("metrics: means and paired differences are those of a bootstrap written out") {
+  const std::vector<Predictions> runs = three_runs();
+  const PairedBootstrap paired(runs, {.replicates = 200, .seed = 9});
+  const auto macro = [](const Predictions& p) { return (pair_counting(p, 0) + pair_counting(p, 1)) / 2; };
+  std::vector<double> means, differences;
+  for (uint32_t replicate = 0; replicate < 200; ++replicate) {
+    double auroc[3];
+    for (size_t run = 0; run < 3; ++run) {
+      const RandomStream stream(9, Purpose::bootstrap, 0, replicate);
+      Predictions sample{0, 2, {}, {}, {}, runs[run].class_names};
+      for (uint32_t i = 0; i < 20; ++i) {
+        const int64_t patient = 1000 - 19 + stream.below(i, 20);
+        for (size_t record = 0; record < 60; ++record) {
+          if (runs[run].patient[record] != patient) continue;
+          ++sample.records;
+          for (size_t c = 0; c < 2; ++c) {
+            sample.probability.push_back(runs[run].probability[record * 2 + c]);
+            sample.label.push_back(runs[run].label[record * 2 + c]);
+          }
+        }
+      }
+      auroc[run] = macro(sample);
+    }
+    means.push_back((auroc[0] + auroc[1]) / 2);
+    differences.push_back((auroc[0] + auroc[1]) / 2 - auroc[2]);
+  }
+  const auto check = [](const Metric& metric, double value, std::vector<double> replicates) {
+    std::ranges::sort(replicates);
+    CHECK(metric.value == doctest::Approx(value).epsilon(1e-9));
+    CHECK(metric.low == doctest::Approx(0.025 * replicates[4] + 0.975 * replicates[5]).epsilon(1e-9));
+    CHECK(metric.high == doctest::Approx(0.975 * replicates[194] + 0.025 * replicates[195]).epsilon(1e-9));
+  };
+  const double better = (macro(runs[0]) + macro(runs[1])) / 2;
+  check(paired.mean(PairedBootstrap::macro_auroc, {0, 1}), better, means);
+  check(paired.difference(PairedBootstrap::macro_auroc, {0, 1}, {2}), better - macro(runs[2]), differences);
+}
+
+TEST_CASE("metrics: a prediction does not differ from itself, and the pairing makes intervals narrow") {
+  const std::vector<Predictions> runs = three_runs();
+  const PairedBootstrap paired(runs);
+  const Metric none = paired.difference(PairedBootstrap::macro_auroc, {1}, {1});
+  CHECK(none.low == 0);
+  CHECK(none.high == 0);
+  const Metric first = paired.mean(PairedBootstrap::macro_auroc, {0}), second = paired.mean(0, {1});
+  const Metric difference = paired.difference(PairedBootstrap::macro_auroc, {0}, {1});
+  CHECK(difference.value == doctest::Approx(first.value - second.value));
+  CHECK(difference.high - difference.low < 0.7 * (first.high - first.low));
+}
+
+TEST_CASE("metrics: predictions of other labels or patients cannot be paired") {
+  std::vector<Predictions> runs = three_runs();
+  runs[1].label[3] ^= 1;
+  CHECK(sentence_of<Error>([&] { PairedBootstrap paired(runs); }) ==
+        "predictions of different records, labels or patients cannot be compared pair by pair");
+  runs = three_runs();
+  runs[2].patient[0] = 1;
+  CHECK_THROWS_AS(PairedBootstrap(runs, {}), Error);
+  CHECK_THROWS_AS(PairedBootstrap({}, {}), Error);
+}
+
+TEST_CASE("metrics: the area below the ROC curve is the AUROC, and its points are those of all thresholds") {
+  uint32_t which = 60;
+  for (const int steps : {1, 2, 7, 100, 1'000'000}) {
+    const Predictions p = random_predictions(157, 2, which++, steps);
+    const RocCurve curve = roc_curve(p, 1);
+    const auto& x = curve.false_positive_rate;
+    const auto& y = curve.true_positive_rate;
+    double area = 0;
+    for (size_t i = 1; i < x.size(); ++i) {
+      CHECK((x[i] > x[i - 1] || y[i] > y[i - 1]));
+      area += (x[i] - x[i - 1]) * (y[i] + y[i - 1]) / 2;
+    }
+    CHECK(area == doctest::Approx(pair_counting(p, 1)).epsilon(1e-12));
+    CHECK(std::pair(x.front(), y.front()) == std::pair(0.0, 0.0));
+    CHECK(std::pair(x.back(), y.back()) == std::pair(1.0, 1.0));
+  }
+  const RocCurve small = roc_curve(one_class({0.9f, 0.8f, 0.7f, 0.6f, 0.5f, 0.4f}, {1, 0, 1, 0, 0, 1}), 0);
+  CHECK(small.false_positive_rate == std::vector<double>{0, 0, 1 / 3.0, 1 / 3.0, 1, 1});
+  CHECK(small.true_positive_rate == std::vector<double>{0, 1 / 3.0, 1 / 3.0, 2 / 3.0, 2 / 3.0, 1});
+  CHECK(roc_curve(one_class({0.1f, 0.2f}, {1, 1}), 0).true_positive_rate.empty());
+}
+
 TEST_CASE("metrics: impossible predictions are refused with what is wrong") {
   Predictions p = one_class({0.1f, 0.9f}, {0, 1});
   p.probability[1] = NAN;

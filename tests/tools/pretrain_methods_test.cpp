@@ -92,7 +92,7 @@ TEST_CASE("tools: options that do not go with a method are refused") {
     const Outcome outcome = run(pretrain(out / "x.pt", options));
     CHECK(outcome.code == 2);
     CHECK(!fs::exists(out / "x.pt"));
-    CHECK_MESSAGE(outcome.output.find(words) != std::string::npos, options + "\n" + outcome.output);
+    CHECK_MESSAGE(outcome.output.find(words) != std::string::npos, (options + "\n" + outcome.output));
   };
   says("--method bylo", "unknown method 'bylo'; expected simclr, byol, clocs, dade, masked");
   says("--method byol --loss moco", "--loss goes with --method simclr, not with --method byol");

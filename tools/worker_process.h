@@ -6,7 +6,7 @@
 #include <sys/types.h>
 #include <vector>
 
-namespace systole::benchmarks {
+namespace systole::tools {
 
 class WorkerProcess {
  public:
@@ -31,4 +31,4 @@ class WorkerProcess {
   std::string received_;
 };
 
-}  // namespace systole::benchmarks
+}  // namespace systole::tools

@@ -1,4 +1,4 @@
-#include "benchmarks/worker_process.h"
+#include "tools/worker_process.h"
 
 #include <csignal>
 #include <cstring>
@@ -11,7 +11,7 @@
 
 #include "kernels/common/error.h"
 
-namespace systole::benchmarks {
+namespace systole::tools {
 
 WorkerProcess::WorkerProcess(std::string name, std::vector<std::string> command) : name_(std::move(name)) {
   int ends[2];  // a socket and no pipe: to write to a pipe whose reader has ended would end us
@@ -70,4 +70,4 @@ void WorkerProcess::fail() {
                   : fmt::format("{} ended with exit code {}", name_, WEXITSTATUS(status)));
 }
 
-}  // namespace systole::benchmarks
+}  // namespace systole::tools
