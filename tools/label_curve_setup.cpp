@@ -35,7 +35,8 @@ PretrainedEncoder read_checkpoint(const std::string& text) {
 }
 
 /// Throws unless an encoder can stand in one curve with the first: the arms are to differ in nothing but the weights.
-void check_go_together(const PretrainedEncoder& a, const PretrainedEncoder& b) {
+/// Without a --signal-length, views are as long as those that the encoders were trained on.
+void check_go_together(const PretrainedEncoder& a, const PretrainedEncoder& b, int signal_length) {
   const auto refuse = [&](const std::string& what, const std::string& of_a, const std::string& of_b) {
     throw UsageError(
         fmt::format("--ssl-checkpoint: the encoders of one label curve must have the same {}; {} has {}, {} has {}",
@@ -45,8 +46,9 @@ void check_go_together(const PretrainedEncoder& a, const PretrainedEncoder& b) {
   const Description& y = b.file.description;
   if (to_json(x.encoder) != to_json(y.encoder))
     refuse("architecture", to_json(x.encoder).dump(), to_json(y.encoder).dump());
-  if (x.signal_length != y.signal_length)
-    refuse("input length", std::to_string(x.signal_length), std::to_string(y.signal_length));
+  if (signal_length == 0 && x.signal_length != y.signal_length)
+    refuse("input length (--signal-length chooses one)", std::to_string(x.signal_length),
+           std::to_string(y.signal_length));
   if (x.normalization != y.normalization) {
     const auto text = [](const Description& d) {
       return d.normalization ? data::to_json(*d.normalization) : std::string("none");
@@ -55,14 +57,14 @@ void check_go_together(const PretrainedEncoder& a, const PretrainedEncoder& b) {
   }
 }
 
-std::vector<PretrainedEncoder> read_checkpoints(const std::vector<std::string>& checkpoints) {
+std::vector<PretrainedEncoder> read_checkpoints(const std::vector<std::string>& checkpoints, int signal_length) {
   std::vector<PretrainedEncoder> encoders;
   std::set<std::string> names;
   for (const std::string& text : checkpoints) {
     encoders.push_back(read_checkpoint(text));
     require_option(names.insert(encoders.back().name).second, "--ssl-checkpoint",
                    "encoders with different names (NAME=FILE)", fmt::format("'{}' twice", encoders.back().name));
-    check_go_together(encoders.front(), encoders.back());
+    check_go_together(encoders.front(), encoders.back(), signal_length);
   }
   return encoders;
 }
@@ -108,7 +110,7 @@ std::filesystem::path LabelCurve::file(const LabelCurveRun& run) const {
 LabelCurve prepare_label_curve(LabelCurveOptions o) {
   LabelCurve curve;
   curve.device = prepare(o.common);
-  curve.encoders = read_checkpoints(o.checkpoints);
+  curve.encoders = read_checkpoints(o.checkpoints, o.recipe.training.signal_length);
   curve.arms = make_arms(o, curve.encoders);
   const Description* encoder = curve.encoders.empty() ? nullptr : &curve.encoders.front().file.description;
   if (encoder) adopt_signals(*encoder, o.data);
