@@ -15,11 +15,11 @@ namespace systole::tools {
 struct PretrainingMethod {
   const char* name;
   const char* meaning;
-  // What a run has unless its options say otherwise:
-  const char* encoder;
-  int epochs, batch_size;
-  double learning_rate, adam_eps;
+  // What a run has unless its options say otherwise; most have what SSRL-ECG has:
   std::vector<std::string> augment;  // a recipe and changes to it
+  const char* encoder = "ECGEncoder1DCNN";
+  int epochs = 20, batch_size = 256;
+  double learning_rate = 1e-3, adam_eps = 1e-8;
   std::vector<std::string> leads{};  // none: all of the records
 };
 
