@@ -10,24 +10,17 @@
 namespace systole::data {
 namespace {
 
-bool same_lead(const std::string& a, const std::string& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
-}
-
 /// The place of each lead in the data set.
 std::vector<size_t> places(const Dataset& dataset, const std::vector<std::string>& leads) {
   std::vector<size_t> result;
   for (const std::string& lead : leads) {
-    const auto found = std::find_if(dataset.leads.begin(), dataset.leads.end(),
-                                    [&](const std::string& name) { return same_lead(name, lead); });
-    if (found == dataset.leads.end())
+    const std::optional<size_t> place = find_lead(dataset.leads, lead);
+    if (!place)
       throw UsageError(
           fmt::format("{} has no lead '{}'; its leads are {}", dataset.name, lead, fmt::join(dataset.leads, ", ")));
-    const auto place = static_cast<size_t>(found - dataset.leads.begin());
-    if (std::count(result.begin(), result.end(), place))
-      throw UsageError(fmt::format("the lead {} is named twice in {}", dataset.leads[place], fmt::join(leads, ",")));
-    result.push_back(place);
+    if (std::count(result.begin(), result.end(), *place))
+      throw UsageError(fmt::format("the lead {} is named twice in {}", dataset.leads[*place], fmt::join(leads, ",")));
+    result.push_back(*place);
   }
   return result;
 }
@@ -43,6 +36,16 @@ std::vector<T> columns_of(const std::vector<T>& table, size_t columns, const std
 }
 
 }  // namespace
+
+std::optional<size_t> find_lead(const std::vector<std::string>& leads, const std::string& name) {
+  const auto same = [&](const std::string& lead) {
+    return std::equal(lead.begin(), lead.end(), name.begin(), name.end(),
+                      [](unsigned char a, unsigned char b) { return std::toupper(a) == std::toupper(b); });
+  };
+  const auto found = std::find_if(leads.begin(), leads.end(), same);
+  if (found == leads.end()) return {};
+  return static_cast<size_t>(found - leads.begin());
+}
 
 Dataset select_leads(Dataset dataset, const std::vector<std::string>& leads) {
   const std::vector<size_t> chosen = places(dataset, leads);

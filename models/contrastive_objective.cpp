@@ -3,10 +3,9 @@
 namespace systole::models {
 namespace {
 
-/// Where leads are compared, an encoder that has no slots of its own reads one lead at a time.
 ContrastiveOptions for_slots(ContrastiveOptions options) {
   EncoderOptions& encoder = options.network.encoder;
-  if (loss_definition(options.loss.name).slots != Slots::views && encoder.lead_groups.empty()) encoder.leads = 1;
+  if (loss_definition(options.loss.name).slots != Slots::views) encoder = by_slots(encoder);
   return options;
 }
 

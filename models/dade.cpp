@@ -5,18 +5,8 @@
 #include "models/contrastive_objective.h"
 
 namespace systole::models {
-namespace {
-
-/// An encoder that has no slots of its own reads one lead at a time.
-EncoderOptions by_leads(EncoderOptions options) {
-  if (options.lead_groups.empty()) options.leads = 1;
-  return options;
-}
-
-}  // namespace
-
 Dade::Dade(ParameterStore& store, const DadeOptions& options)
-    : options_(options), encoder_(make_encoder(store, kEncoderPrefix, by_leads(options.encoder))) {
+    : options_(options), encoder_(make_encoder(store, kEncoderPrefix, by_slots(options.encoder))) {
   const int latent = encoder_->latent_size();
   if (encoder_->options().lead_groups.empty()) {
     projectors_.push_back(TemporalNetProjector::declare(store, "projector.", latent));

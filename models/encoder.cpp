@@ -19,6 +19,11 @@ std::unique_ptr<Encoder> make(ParameterStore& store, const std::string& prefix, 
 
 }  // namespace
 
+EncoderOptions by_slots(EncoderOptions options) {
+  if (options.lead_groups.empty()) options.leads = 1;
+  return options;
+}
+
 Encoder::Encoder(EncoderOptions options) : options_(std::move(options)) {
   if (options_.leads < 1 || options_.width < 1)
     throw Error(fmt::format("{}: leads and width must be positive, not {} and {}", options_.name, options_.leads,

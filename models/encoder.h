@@ -18,6 +18,9 @@ struct EncoderOptions {
   std::vector<std::vector<int>> lead_groups{};  // DualStream: the leads of each stream; empty: as published
 };
 
+/// The encoder for losses that compare slots: one that has no slots of its own reads one lead at a time.
+EncoderOptions by_slots(EncoderOptions options);
+
 class Encoder {
  public:
   virtual ~Encoder() = default;

@@ -145,13 +145,13 @@ void check_leads(const models::EncoderOptions& encoder, const data::Dataset& dat
 }
 
 models::Predictions predict(models::Classifier& classifier, const Batches& batches, const std::vector<size_t>& records,
-                            Device device) {
+                            Device device, const Batches::Views& how) {
   const NoGradient no_gradient;
   Arena arena(device);
   models::Predictions p = labelled(batches.dataset(), records);
   for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
     const ArenaScope scope(arena);
-    append_probabilities(classifier.logits(batches.views(rows, {}), Mode::evaluation()), p);
+    append_probabilities(classifier.logits(batches.views(rows, how), Mode::evaluation()), p);
   });
   return p;
 }

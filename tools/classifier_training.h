@@ -83,8 +83,8 @@ void require_classes(const data::Dataset& dataset);
 /// Throws Error, naming the encoder's file, when records do not have the leads that an encoder reads.
 void check_leads(const models::EncoderOptions& encoder, const data::Dataset& dataset, const std::string& file);
 
-/// The probabilities of the records, in evaluation mode.
+/// The probabilities of the records, in evaluation mode, as they are or in the views of a recipe.
 models::Predictions predict(models::Classifier& classifier, const Batches& batches, const std::vector<size_t>& records,
-                            Device device);
+                            Device device, const Batches::Views& how = {});
 
 }  // namespace systole::tools

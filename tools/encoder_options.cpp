@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/lead_selection.h"
 #include "models/dual_stream.h"
 #include "tools/command.h"
 
@@ -24,12 +25,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 /// The place of a lead: by its name in any case, or as a number.
 int lead_of(const std::string& text, const std::vector<std::string>& leads) {
-  const auto same = [&](const std::string& lead) {
-    return std::equal(lead.begin(), lead.end(), text.begin(), text.end(),
-                      [](unsigned char a, unsigned char b) { return std::toupper(a) == std::toupper(b); });
-  };
-  const auto found = std::find_if(leads.begin(), leads.end(), same);
-  if (found != leads.end()) return static_cast<int>(found - leads.begin());
+  if (const auto place = data::find_lead(leads, text)) return static_cast<int>(*place);
   const bool is_number = !text.empty() && text.size() < 6 && std::all_of(text.begin(), text.end(), ::isdigit);
   if (is_number && std::stoul(text) < leads.size()) return std::stoi(text);
   throw UsageError(fmt::format("--lead-groups: the records have no lead '{}'; expected {}, or 0 to {}", text,

@@ -69,16 +69,14 @@ void adopt_method(const CLI::App& command, PretrainOptions& o) {
 PretrainingOptions pretraining_options(const PretrainOptions& o, const data::Dataset& dataset) {
   const models::LossDefinition& loss = loss_of(o);
   const auto temperature = static_cast<float>(o.temperature.value_or(loss.temperature));
-  const models::EncoderOptions encoder = encoder_options(o.encoder, dataset.leads);
   PretrainingOptions result{
       .training = o.training,
-      .objective = {.method = o.method},
+      .objective = {.method = o.method, .encoder = encoder_options(o.encoder, dataset.leads)},
       .shuffle = o.shuffle != "none",
       .patient_positives = o.positives ? *o.positives == "patient" : loss.positives == models::Positives::patient,
       .patient_pairs = o.patient_pairs,
       .seed = o.common.seed};
   models::ContrastiveOptions& contrastive = result.objective.contrastive;
-  contrastive.network = {.encoder = encoder};
   if (o.projection_hidden) contrastive.network.hidden_size = *o.projection_hidden;
   if (o.projection_dim) contrastive.network.projection_size = *o.projection_dim;
   contrastive.loss = {.name = loss.name, .temperature = temperature, .learn_temperature = o.learn_temperature};
@@ -87,14 +85,12 @@ PretrainingOptions pretraining_options(const PretrainOptions& o, const data::Dat
   contrastive.moco.patient_positives = result.patient_positives;
 
   models::ByolOptions& byol = result.objective.byol;
-  byol.encoder = encoder;
   if (o.projection_hidden) byol.hidden_size = *o.projection_hidden;
   if (o.projection_dim) byol.projection_size = *o.projection_dim;
   if (o.ema_schedule.value_or("constant") == "cosine")
     byol.schedule = models::DecaySchedule::cosine, byol.decay = 0.996;
   if (o.ema_decay) byol.decay = *o.ema_decay;
-  result.objective.dade = {encoder, temperature};
-  result.objective.masked = encoder;
+  result.objective.dade.temperature = temperature;
   return result;
 }
 
@@ -104,7 +100,7 @@ nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chose
   nlohmann::json json{{"command", "pretrain"},
                       {"method", o.method},
                       {"training", to_json(o.training)},
-                      {"width", chosen.objective.byol.encoder.width},
+                      {"width", chosen.objective.encoder.width},
                       {"leads", dataset.leads},
                       {"augment", nlohmann::json::parse(augment::to_json(recipe))},
                       {"patient_pairs", o.patient_pairs},

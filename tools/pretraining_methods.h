@@ -31,16 +31,16 @@ const PretrainingMethod& pretraining_method(const std::string& name);
 /// Throws UsageError for anything else.
 std::string loss_of_slots(const std::string& slots);
 
-/// Options of all methods; each reads its own.
+/// Options of all methods; each reads its own, and all have the one encoder.
 struct ObjectiveOptions {
   std::string method = "simclr";
+  models::EncoderOptions encoder{};
   models::ContrastiveOptions contrastive{};  // simclr, clocs
   models::ByolOptions byol{};
   models::DadeOptions dade{};
-  models::EncoderOptions masked{};
 };
 
 /// Declares the method's networks in the store.
-std::unique_ptr<models::Objective> make_objective(ParameterStore& store, const ObjectiveOptions& options);
+std::unique_ptr<models::Objective> make_objective(ParameterStore& store, ObjectiveOptions options);
 
 }  // namespace systole::tools

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/arena.h"
+#include "tools/classifier_training.h"
 #include "tools/line_chart.h"
 #include "tools/progress.h"
 
@@ -38,19 +38,6 @@ augment::Recipe lost_time(double percent) {
   augment::Recipe recipe;
   recipe.time_mask = {.p = 1, .share = exactly(percent / 100)};
   return recipe;
-}
-
-std::vector<float> probabilities(models::Classifier& classifier, const Batches& batches,
-                                 const std::vector<size_t>& records, Device device, const Batches::Views& how) {
-  const NoGradient no_gradient;
-  Arena arena(device);
-  std::vector<float> values;
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    for (const float x : classifier.logits(batches.views(rows, how), Mode::evaluation()).to_vector())
-      values.push_back(1.0f / (1.0f + std::exp(-x)));
-  });
-  return values;
 }
 
 nlohmann::ordered_json json_of(const models::Metric& metric) {
@@ -129,13 +116,12 @@ Robustness measure_robustness(models::Classifier& classifier, const Batches& bat
                               const models::EvaluateOptions& options) {
   Robustness r{
       models::evaluate(clean, options).macro_auroc, corruptions(static_cast<int>(batches.dataset().lead_count())), {}};
-  models::Predictions corrupted = clean;
   Progress progress("robustness", static_cast<int64_t>(r.corruptions.size()), "corruptions");
   for (const Corruption& corruption : r.corruptions) {
     r.results.emplace_back();
     for (const double level : corruption.levels) {
-      corrupted.probability = probabilities(classifier, batches, records, device,
-                                            {.recipe = corruption.recipe(level), .seed = options.seed});
+      const models::Predictions corrupted =
+          predict(classifier, batches, records, device, {.recipe = corruption.recipe(level), .seed = options.seed});
       r.results.back().push_back({level, models::evaluate(corrupted, options).macro_auroc});
     }
     progress.update(static_cast<int64_t>(r.results.size()));

@@ -5,6 +5,7 @@
 #include "kernels/classification/classification.h"
 #include "kernels/common/collectives.h"
 #include "kernels/common/launch.h"
+#include "kernels/common/mean_of_pieces.h"
 #include "kernels/common/memory.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
@@ -55,15 +56,6 @@ __global__ __launch_bounds__(kThreads, 4) void loss_of_pieces(Inputs inputs, dou
   if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
-/// One block: *loss = the sum of the pieces over the number of elements.
-__global__ __launch_bounds__(kThreads, 4) void mean_of_pieces(const double* __restrict__ part, int64_t pieces,
-                                                              int64_t count, float* __restrict__ loss) {
-  double sum = 0;
-  for (int64_t p = threadIdx.x; p < pieces; p += kThreads) sum += part[p];
-  sum = block_sum(sum, *dynamic_shared<DoubleSum>());
-  if (threadIdx.x == 0) *loss = static_cast<float>(sum / static_cast<double>(count));
-}
-
 /// One thread per element.
 __global__ __launch_bounds__(kThreads, 4) void slopes(Inputs inputs, const float* __restrict__ upstream,
                                                       float* __restrict__ dlogits,  // [N, C]
@@ -88,8 +80,7 @@ void bce_forward(Queue& queue, const BceShape& shape, const float* logits, const
   auto* part = scratch<double>(queue, static_cast<size_t>(pieces));
   launch(queue, {.grid = {pieces}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, loss_of_pieces, inputs,
          part);
-  launch(queue, {.grid = {1}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, mean_of_pieces, part, pieces,
-         inputs.count, loss);
+  launch_mean_of_pieces(queue, part, pieces, inputs.count, loss);
 }
 
 void bce_backward(Queue& queue, const BceShape& shape, const float* logits, const float* targets,

@@ -4,6 +4,7 @@
 
 #include "kernels/common/collectives.h"
 #include "kernels/common/launch.h"
+#include "kernels/common/mean_of_pieces.h"
 #include "kernels/common/memory.h"
 #include "kernels/reconstruction/reconstruction.h"
 
@@ -45,15 +46,6 @@ __global__ __launch_bounds__(kThreads, 4) void error_of_pieces(int64_t count, co
   if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
-/// One block: *loss = the sum of the pieces over the number of values.
-__global__ __launch_bounds__(kThreads, 4) void mean_of_pieces(const double* __restrict__ part, int64_t pieces,
-                                                              int64_t count, float* __restrict__ loss) {
-  double sum = 0;
-  for (int64_t p = threadIdx.x; p < pieces; p += kThreads) sum += part[p];
-  sum = block_sum(sum, *dynamic_shared<DoubleSum>());
-  if (threadIdx.x == 0) *loss = static_cast<float>(sum / static_cast<double>(count));
-}
-
 __global__ __launch_bounds__(kThreads, 4) void slopes(int64_t count, const float* __restrict__ x,
                                                       const float* __restrict__ target,
                                                       const float* __restrict__ upstream, float* __restrict__ dx,
@@ -70,8 +62,7 @@ void squared_error_forward(Queue& queue, int64_t count, const float* x, const fl
   auto* part = scratch<double>(queue, static_cast<size_t>(pieces));
   launch(queue, {.grid = {pieces}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, error_of_pieces, count, x,
          target, part);
-  launch(queue, {.grid = {1}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, mean_of_pieces, part, pieces,
-         count, loss);
+  launch_mean_of_pieces(queue, part, pieces, count, loss);
 }
 
 void squared_error_backward(Queue& queue, int64_t count, const float* x, const float* target, const float* upstream,
