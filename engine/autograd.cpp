@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <unordered_set>
 
+#include "kernels/common/dry_run.h"
 #include "kernels/common/memory.h"
 
 namespace systole {
 namespace {
 
-thread_local bool recording = true;
 thread_local uint64_t next_order = 1;
 
 /// A float 1 in the device's memory, made once: its copy on the device can be part of a captured graph, a copy from the
@@ -17,7 +17,7 @@ thread_local uint64_t next_order = 1;
 const std::byte* one_on(Queue& queue) {
   thread_local std::shared_ptr<std::byte> memory[std::size(kAllDevices)];
   std::shared_ptr<std::byte>& one = memory[static_cast<size_t>(queue.device())];
-  if (!one) {
+  if (!one && !DryRun::is_active()) {
     constexpr float kOne = 1;
     one = allocate_memory(queue.device(), sizeof kOne);
     copy_to_device(queue, one.get(), &kOne, sizeof kOne);
@@ -58,10 +58,10 @@ const Tensor& InputGradients::sums() const {
 }
 
 Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
-              Node::Backward backward) {
+              Node::Backward backward, Recorded recorded) {
   output.set_node(nullptr);
-  const bool wanted = std::any_of(inputs.begin(), inputs.end(), [](const Tensor* t) { return t->node() != nullptr; });
-  if (!recording || !wanted) return output;
+  const bool wanted = recorded == Recorded::always || std::any_of(inputs.begin(), inputs.end(), [](const Tensor* t) { return t->node() != nullptr; });
+  if (NoGradient::is_active() || !wanted) return output;
   auto node = std::make_shared<Node>();
   node->operation = operation;
   node->order = next_order++;
@@ -93,11 +93,21 @@ const Tensor& gradient_of(const Tensor& leaf) {
 void backward(const Tensor& loss) {
   if (loss.count() != 1)
     throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
-  if (!loss.node()) throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
   Queue queue(loss.device());
-  loss.node()->gradient = Tensor::empty(loss.shape(), loss.device());
-  copy_on_device(queue, loss.node()->gradient.bytes_begin(), one_on(queue), sizeof(float));
-  for (const auto& node : reachable(loss.node())) {
+  const Tensor one = Tensor::empty(loss.shape(), loss.device());
+  copy_on_device(queue, one.bytes_begin(), one_on(queue), sizeof(float));
+  backward(loss, one);
+}
+
+void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums) {
+  if (!output.node())
+    throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
+  if (!(gradient.shape() == output.shape()))
+    throw Error(fmt::format("backward from a tensor of shape {} cannot start with a gradient of shape {}",
+                            output.shape().text(), gradient.shape().text()));
+  output.node()->gradient = gradient;
+  output.node()->gradient_sums = sums;
+  for (const auto& node : reachable(output.node())) {
     if (node->order == 0) continue;  // a leaf
     if (!node->backward) throw Error(fmt::format("the graph of this {} has been walked already", node->operation));
     InputGradients gradients(*node);
@@ -107,13 +117,6 @@ void backward(const Tensor& loss) {
     node->gradient = {};
     node->gradient_sums = {};
   }
-}
-
-NoGradient::NoGradient() : outer_(recording) {
-  recording = false;
-}
-NoGradient::~NoGradient() {
-  recording = outer_;
 }
 
 }  // namespace systole

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "engine/tensor.h"
+#include "kernels/common/scoped_flag.h"
 
 namespace systole {
 
@@ -56,9 +57,12 @@ struct Node {
   Tensor gradient_sums;  // of `gradient`, where whoever wrote it left them
 };
 
-/// Gives `output` a node when recording is on and gradients can flow to one of the inputs; returns it.
+enum class Recorded { where_wanted, always };
+
+/// Gives `output` a node when recording is on and gradients can flow to one of the inputs, or always: to leaves that
+/// `backward` alone knows. Returns it.
 Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
-              Node::Backward backward);
+              Node::Backward backward, Recorded recorded = Recorded::where_wanted);
 
 /// Makes a tensor a leaf whose gradient is accumulated into `gradient` (same shape, zeroed by the caller).
 void make_leaf(Tensor& tensor, const Tensor& gradient);
@@ -67,17 +71,11 @@ const Tensor& gradient_of(const Tensor& leaf);
 
 /// Accumulates the gradient of the scalar `loss` into every leaf that it depends on. Each graph can be walked once.
 void backward(const Tensor& loss);
+/// The same from a tensor of any shape whose gradient is known, optionally with the sums that were left with it
+/// (InputGradients::leave_sums).
+void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums = {});
 
 /// While it lives, this thread's operations record nothing.
-class NoGradient {
- public:
-  NoGradient();
-  ~NoGradient();
-  NoGradient(const NoGradient&) = delete;
-  NoGradient& operator=(const NoGradient&) = delete;
-
- private:
-  bool outer_;
-};
+using NoGradient = ScopedFlag<struct NoGradientTag>;
 
 }  // namespace systole

@@ -89,9 +89,11 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
       bn.combine(queue, n.shape, record_mean.data(), record_m2.data(), n.mean.data(), n.var.data());
     else
       bn.statistics(queue, n.shape, x.data(), n.mean.data(), n.var.data());
-    bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
-                      norm.running_var.data());
-    *norm.batches_tracked += n.shape.groups;
+    if (!RepeatedPass::is_active()) {
+      bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
+                        norm.running_var.data());
+      *norm.batches_tracked += n.shape.groups;
+    }
   }
   n.scale = Tensor::empty(per_group, device);
   n.shift = Tensor::empty(per_group, device);

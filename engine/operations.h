@@ -39,6 +39,9 @@ struct Mode {
   }
 };
 
+/// While it lives, passes of this thread repeat others: BatchNorm leaves its running statistics as they are.
+using RepeatedPass = ScopedFlag<struct RepeatedPassTag>;
+
 /// A convolution's raw output with the BatchNorm and ReLU that its reader applies while it loads. Autograd sees the
 /// value after both: the gradient that reaches `raw` is that of relu(raw · scale + shift).
 struct Activation {

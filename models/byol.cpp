@@ -59,6 +59,7 @@ PairLossResult Byol::loss(const Tensor& views, std::span<const int32_t>, uint64_
 }
 
 void Byol::follow(double progress) {
+  if (RepeatedPass::is_active()) return;
   const double decay = decay_at(options_, progress);
   ema(store_.values().slice(0, target_store_.values().shape()), target_store_.values(), decay);
   ema(store_.buffers().slice(0, target_store_.buffers().shape()), target_store_.buffers(), decay);

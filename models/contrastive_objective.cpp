@@ -26,23 +26,27 @@ void ContrastiveObjective::start() {
 
 PairLossResult ContrastiveObjective::loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed,
                                           uint32_t step) {
-  const Device device = views.device();
-  const Mode mode = Mode::train(moco_ ? 1 : view_count()).with_dropout(seed, step);
-  if (compares_slots()) {
-    const int slots = view_count() * network_.encoder().slot_count(static_cast<int>(views.dim(2)));
-    batch_ = {network_.project_slots(views, mode), ids_of_slots(ids, slots, device), slots};
-  } else if (moco_) {
-    const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
-    batch_ = {network_.project(views.slice(0, half), mode), ids_of_slots(ids, 1, device), 1};
-    moco_->add_keys(views.slice(half.count(), half), batch_, Mode::train().with_dropout(~seed, step));
-  } else {
-    batch_ = {network_.project(views, mode), ids_of_slots(ids, 2, device)};
-  }
+  if (!moco_) return ComparingObjective::loss(views, ids, seed, step);
+  const Mode mode = Mode::train().with_dropout(seed, step);
+  const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
+  batch_ = {network_.project(views.slice(0, half), mode), ids_of_slots(ids, 1, views.device()), 1};
+  moco_->add_keys(views.slice(half.count(), half), batch_, Mode::train().with_dropout(~seed, step));
   return loss_(batch_);
 }
 
+Tensor ContrastiveObjective::embeddings(const Tensor& views, uint64_t seed, uint32_t step) {
+  if (moco_) throw Error("the loss moco compares a batch with its queue: it has no embeddings to be compared alone");
+  const Mode mode = Mode::train(view_count()).with_dropout(seed, step);
+  return compares_slots() ? network_.project_slots(views, mode) : network_.project(views, mode);
+}
+
+PairLossResult ContrastiveObjective::compare(const Tensor& embeddings, std::span<const int32_t> ids) {
+  const int slots = static_cast<int>(embeddings.dim(0) / static_cast<int64_t>(ids.size()));
+  return loss_({embeddings, ids_of_slots(ids, slots, embeddings.device()), slots});
+}
+
 void ContrastiveObjective::follow(double) {
-  if (moco_) moco_->follow(batch_);
+  if (moco_ && !RepeatedPass::is_active()) moco_->follow(batch_);
   batch_ = {};
 }
 

@@ -17,13 +17,16 @@ struct ContrastiveOptions {
   MocoOptions moco{};
 };
 
-class ContrastiveObjective : public Objective {
+class ContrastiveObjective : public ComparingObjective {
  public:
   ContrastiveObjective(ParameterStore& store, const ContrastiveOptions& options);
 
   int view_count() const override { return loss_.definition().slots == Slots::leads ? 1 : 2; }
   void start() override;
   PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override;
+  /// Not for moco, whose loss is made of more than embeddings.
+  Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) override;
+  PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) override;
   void follow(double progress) override;
   const Encoder& encoder() const override { return network_.encoder(); }
   std::optional<float> learned_temperature() const override;
@@ -36,7 +39,7 @@ class ContrastiveObjective : public Objective {
   Simclr network_;
   ContrastiveLoss loss_;
   std::optional<Moco> moco_;
-  ViewBatch batch_;  // of this step, whose keys MoCo's queue takes
+  ViewBatch batch_;  // moco: of this step, whose keys the queue takes
 };
 
 /// The ids of the records once for each slot, on the device: i32 [slots · N].

@@ -27,10 +27,9 @@ Tensor Dade::project(const Tensor& views, Mode mode) {
   return join_slots(stream(0), stream(1), 2);
 }
 
-PairLossResult Dade::loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) {
-  const Tensor x = project(views, Mode::train(2).with_dropout(seed, step));
-  const int slots = 2 * encoder_->slot_count(static_cast<int>(views.dim(2)));
-  return {clocs(x, slots, ids_of_slots(ids, 1, views.device()), options_.temperature), {}};
+PairLossResult Dade::compare(const Tensor& embeddings, std::span<const int32_t> ids) {
+  const int slots = static_cast<int>(embeddings.dim(0) / static_cast<int64_t>(ids.size()));
+  return {clocs(embeddings, slots, ids_of_slots(ids, 1, embeddings.device()), options_.temperature), {}};
 }
 
 }  // namespace systole::models

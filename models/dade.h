@@ -18,11 +18,14 @@ struct DadeOptions {
   float temperature = 0.1f;
 };
 
-class Dade : public Objective {
+class Dade : public ComparingObjective {
  public:
   Dade(ParameterStore& store, const DadeOptions& options);
 
-  PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override;
+  Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) override {
+    return project(views, Mode::train(2).with_dropout(seed, step));
+  }
+  PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) override;
   const Encoder& encoder() const override { return *encoder_; }
 
   /// views [2N, L, leads] → [2 · slots · N, D], slot after slot within a view.

@@ -3,6 +3,8 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "engine/recompute.h"
+
 namespace systole::models {
 namespace {
 
@@ -37,7 +39,10 @@ std::vector<EncoderLayer> ECGEncoder1DCNN::layers(const EncoderOptions& options,
 
 Activation ECGEncoder1DCNN::features(const Tensor& x, Mode mode) const {
   Activation activation{.raw = x};
-  for (const ConvNormLayer& block : blocks_) activation = block.forward(activation, true, mode);
+  for (size_t i = 0; i < blocks_.size(); i += 2)
+    activation = segment(activation, [this, i, mode](const Activation& in) {
+      return blocks_[i + 1].forward(blocks_[i].forward(in, true, mode), true, mode);
+    });
   return activation;
 }
 

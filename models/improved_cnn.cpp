@@ -3,6 +3,8 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "engine/recompute.h"
+
 namespace systole::models {
 namespace {
 
@@ -52,11 +54,12 @@ std::vector<EncoderLayer> ImprovedCNN::layers(const EncoderOptions& o, int lengt
 
 Tensor ImprovedCNN::slot_latents(const Tensor& x, Mode mode) {
   Tensor h = value_of(initial_.forward({.raw = series_of(x, mode)}, true, mode));
-  for (uint32_t i = 0; i < blocks_.size(); ++i) {
-    const Tensor y = dropout(value_of(blocks_[i].forward({.raw = h}, true, mode)), {kDropout, i}, mode);
-    const bool same_size = blocks_[i].convolution.stride == 1 && y.shape() == h.shape();
-    h = same_size ? add(y, h) : y;
-  }
+  for (uint32_t i = 0; i < blocks_.size(); ++i)
+    h = segment(h, [this, i, mode](const Tensor& in) {
+      const Tensor y = dropout(value_of(blocks_[i].forward({.raw = in}, true, mode)), {kDropout, i}, mode);
+      const bool same_size = blocks_[i].convolution.stride == 1 && y.shape() == in.shape();
+      return same_size ? add(y, in) : y;
+    });
   const Tensor pooled = concatenate(mean_over_time(h), max_over_time(h));
   const Tensor hidden = relu(hidden_.forward(dropout(pooled, {kHiddenDropout, kHiddenLayer}, mode)));
   return batch_norm(hidden, hidden_norm_.parts(), mode);

@@ -25,11 +25,25 @@ class Objective {
   /// views [view_count() · N, L, leads], view after view; ids [N] of the records or of their patients. A step of
   /// training; `step` selects the masks of dropout among those of the seed.
   virtual PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) = 0;
-  /// After the optimiser's step. `progress` goes from 0 to 1 over the run.
+  /// After the optimiser's step. `progress` goes from 0 to 1 over the run. The batch is forgotten; under RepeatedPass
+  /// that is all.
   virtual void follow(double /*progress*/) {}
   virtual const Encoder& encoder() const = 0;
   /// Where the loss learns its temperature.
   virtual std::optional<float> learned_temperature() const { return {}; }
+};
+
+/// An objective that compares the records of a batch with each other. The loss of the others is a mean over records,
+/// each looked at alone; models/batch_parts.h says what that is good for.
+class ComparingObjective : public Objective {
+ public:
+  PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override {
+    return compare(embeddings(views, seed, step), ids);
+  }
+  /// What is compared: [slots · N, D], slot after slot.
+  virtual Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) = 0;
+  /// The loss of the embeddings of a batch.
+  virtual PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) = 0;
 };
 
 }  // namespace systole::models

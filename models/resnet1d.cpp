@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/recompute.h"
+
 namespace systole::models {
 namespace {
 
@@ -44,9 +46,11 @@ std::vector<EncoderLayer> ResNet1D::layers(const EncoderOptions& options, int le
 }
 
 Tensor ResNet1D::slot_latents(const Tensor& x, Mode mode) {
-  const Activation stem = stem_.forward({.raw = series_of(x, mode)}, true, mode);
-  Tensor h = max_pool(value_of(stem), kPoolWindow, kPoolStride, kPoolPadding);
-  for (const ResidualBlock& block : blocks_) h = block.forward(h, mode);
+  Tensor h = segment(series_of(x, mode), [this, mode](const Tensor& in) {
+    return max_pool(value_of(stem_.forward({.raw = in}, true, mode)), kPoolWindow, kPoolStride, kPoolPadding);
+  });
+  for (const ResidualBlock& block : blocks_)
+    h = segment(h, [&block, mode](const Tensor& in) { return block.forward(in, mode); });
   return mean_over_time(h);
 }
 

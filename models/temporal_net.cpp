@@ -3,6 +3,8 @@
 #include <array>
 #include <fmt/format.h>
 
+#include "engine/recompute.h"
+
 namespace systole::models {
 namespace {
 
@@ -42,7 +44,8 @@ std::vector<ResidualBlock> declare_branch(ParameterStore& store, const std::stri
 }
 
 Tensor through(const std::vector<ResidualBlock>& branch, Tensor x, Mode mode) {
-  for (const ResidualBlock& block : branch) x = block.forward(x, mode);
+  for (const ResidualBlock& block : branch)
+    x = segment(x, [&block, mode](const Tensor& in) { return block.forward(in, mode); });
   return x;
 }
 
@@ -75,7 +78,9 @@ std::vector<EncoderLayer> TemporalNet::layers(const EncoderOptions& o, int lengt
 }
 
 Tensor TemporalNet::series_latents(const Tensor& series, Mode mode) const {
-  const Tensor x = max_pool(value_of(first_.forward({.raw = series}, true, mode)), kPool, kPool);
+  const Tensor x = segment(series, [this, mode](const Tensor& in) {
+    return max_pool(value_of(first_.forward({.raw = in}, true, mode)), kPool, kPool);
+  });
   const Tensor both = concatenate(through(short_branch_, x, mode), through(long_branch_, x, mode));
   const Activation integrated = integration_.forward({.raw = both}, true, mode);
   // The dropout stands before the ReLU, but both only keep or clear a value: their order does not matter.

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "engine/checkpoint/atomic_file.h"
+#include "kernels/common/memory.h"
 #include "kernels/common/parallel.h"
 #include "models/dual_stream.h"
 #include "tools/command.h"
@@ -30,8 +31,8 @@ struct PretrainOptions {
   std::optional<double> temperature, ema_decay;
   std::optional<std::string> positives, ema_schedule;
   std::optional<int> queue_size, projection_dim, projection_hidden;
-  bool learn_temperature = false;
-  int patient_pairs = 0;
+  bool learn_temperature = false, recompute = false;
+  int patient_pairs = 0, accumulate = 1;
   EncoderChoice encoder;
   std::filesystem::path out, save_init;
 
@@ -75,6 +76,8 @@ PretrainingOptions pretraining_options(const PretrainOptions& o, const data::Dat
       .shuffle = o.shuffle != "none",
       .patient_positives = o.positives ? *o.positives == "patient" : loss.positives == models::Positives::patient,
       .patient_pairs = o.patient_pairs,
+      .parts = o.accumulate,
+      .recompute = o.recompute,
       .seed = o.common.seed};
   models::ContrastiveOptions& contrastive = result.objective.contrastive;
   if (o.projection_hidden) contrastive.network.hidden_size = *o.projection_hidden;
@@ -104,7 +107,8 @@ nlohmann::json to_json(const PretrainOptions& o, const PretrainingOptions& chose
                       {"leads", dataset.leads},
                       {"augment", nlohmann::json::parse(augment::to_json(recipe))},
                       {"patient_pairs", o.patient_pairs},
-                      {"shuffle", o.shuffle}};
+                      {"shuffle", o.shuffle},
+                      {"accumulate", o.accumulate}};
   const ObjectiveOptions& objective = chosen.objective;
   if (o.contrasts()) {
     json["projection_dim"] = objective.contrastive.network.projection_size;
@@ -158,6 +162,7 @@ void check_belongs(const CLI::App& command, const PretrainOptions& o) {
   only_for("--learn-temperature", o.contrasts() && has_temperature(loss), losses_where(has_temperature));
   only_for("--positives", compares && has_ids(loss), losses_where(has_ids));
   only_for("--queue-size", moco, "--loss moco");
+  only_for("--accumulate", !moco, "every loss but moco, whose queue already stands in for a large batch");
   only_for("--ema-decay", moco || byol, "--loss moco and --method byol");
   only_for("--ema-schedule", byol, "--method byol");
   only_for("--projection-dim", o.contrasts() || byol, "--method simclr, clocs and byol");
@@ -179,6 +184,9 @@ void check_values(const PretrainOptions& o) {
   require_option(o.patient_pairs >= 0 && 2 * o.patient_pairs <= o.training.batch_size, "--patient-pairs",
                  fmt::format("between 0 and {}, half of --batch-size", o.training.batch_size / 2),
                  std::to_string(o.patient_pairs));
+  require_option(o.accumulate >= 1 && 2 * o.accumulate <= o.training.batch_size, "--accumulate",
+                 fmt::format("between 1 and {}, half of --batch-size", o.training.batch_size / 2),
+                 std::to_string(o.accumulate));
   require_option(o.patient_pairs == 0 || o.shuffle == "standard", "--patient-pairs", "--shuffle standard with it",
                  "--shuffle " + o.shuffle);
 }
@@ -212,6 +220,28 @@ TensorFile initial_weights(const ParameterStore& store) {
   return file;
 }
 
+/// Makes room for the steps of a run and says how much; throws Error where there is not enough.
+void reserve_memory(const PretrainOptions& o, Pretraining& run, Device device, size_t records) {
+  const auto gigabytes = [](size_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); };
+  const size_t batch = std::min(static_cast<size_t>(o.training.batch_size), records);
+  const size_t bytes = run.step_bytes(batch), available = available_memory(device);
+  if (bytes > available) {
+    size_t fits = 0, too_large = batch;  // records
+    while (too_large - fits > 1) {
+      const size_t middle = fits + (too_large - fits) / 2;
+      (run.step_bytes(middle) > available ? too_large : fits) = middle;
+    }
+    throw Error(fmt::format("--batch-size {}: a step takes {}, but {} of memory are free; {}{}", o.training.batch_size,
+                            gigabytes(bytes), gigabytes(available),
+                            fits >= 2 ? fmt::format("the largest batch that fits is {}", fits)
+                                      : std::string("not even a batch of 2 fits"),
+                            o.recompute ? ", or more with --accumulate" : ", or more with --recompute or --accumulate"));
+  }
+  run.reserve(bytes);
+  fmt::print(stderr, "memory: {} for a step of {} ECGs, of {} that are free\n", gigabytes(bytes), batch,
+             gigabytes(available));
+}
+
 void pretrain(const CLI::App& command, PretrainOptions o) {
   adopt_method(command, o);
   check(command, o);
@@ -231,6 +261,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
       stderr, "{} of {}{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
       o.method, run.encoder().options().name, o.contrasts() ? fmt::format(" with {}", loss_of(o).name) : std::string(),
       records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
+  reserve_memory(o, run, device, records.size());
   run.run(records, log);
   write_model(o.out, run.store(), "encoder", models::Objective::kEncoderPrefix,
               {.encoder = run.encoder().options(),
@@ -311,6 +342,12 @@ void add_pretrain(CLI::App& app) {
   command.add_option("--shuffle", o.shuffle, "Order of the records: standard (new in every epoch) or none")
       ->check(CLI::IsMember({"standard", "none"}))
       ->capture_default_str();
+  command
+      .add_option("--accumulate", o.accumulate,
+                  "Parts in which a batch is encoded, one after the other: memory of one part, the gradient of all")
+      ->capture_default_str();
+  command.add_flag("--recompute", o.recompute,
+                   "Keep only the inputs of the encoder's blocks, and run them again in the backward pass");
   command.add_option("--save-init", o.save_init, "Also write the initial weights of all networks to this file");
   add_common_options(command, o.common);
   command.callback([options, &command] { pretrain(command, *options); });

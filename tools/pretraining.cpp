@@ -5,6 +5,8 @@
 
 #include "data/label_fraction.h"
 #include "data/patient_batches.h"
+#include "engine/recompute.h"
+#include "kernels/common/dry_run.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
@@ -101,23 +103,40 @@ std::vector<int32_t> Pretraining::ids_of(std::span<const size_t> records) const 
   return ids;
 }
 
+models::BatchLoss Pretraining::add_gradient(std::span<const size_t> records, uint32_t step) {
+  const Recompute recompute(options_.recompute);
+  const auto views = [&](size_t first, size_t count) {
+    return batches_.views(records.subspan(first, count), {.count = objective_->view_count(),
+                                                          .recipe = views_.recipe.recipe,
+                                                          .segment = views_.segment,
+                                                          .seed = options_.seed,
+                                                          .step = step});
+  };
+  return models::backward_in_parts(*objective_, views, ids_of(records), options_.parts, options_.seed, step);
+}
+
+size_t Pretraining::step_bytes(size_t records) {
+  const DryRun dry;
+  const RepeatedPass uncounted;
+  Arena arena = Arena::imaginary(arena_.device());
+  {
+    const ArenaScope scope(arena);
+    add_gradient(std::vector<size_t>(records, 0), 0);
+    objective_->follow(0);
+  }
+  return arena.extent();
+}
+
 Pretraining::Result Pretraining::step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all) {
   const ArenaScope scope(arena_);
   const auto step = static_cast<uint32_t>(optimizer_->steps());
-  const Tensor views = batches_.views(records, {.count = objective_->view_count(),
-                                                .recipe = views_.recipe.recipe,
-                                                .segment = views_.segment,
-                                                .seed = options_.seed,
-                                                .step = step});
   store_.zero_gradients();
-  const PairLossResult result = objective_->loss(views, ids_of(records), options_.seed, step);
-  backward(result.loss);
-  const double value = result.loss.item();  // a wait for the device: once forward and backward pass are on their way
-  require_finite("loss", value, optimizer_->steps() + 1);
+  const models::BatchLoss result = add_gradient(records, step);
+  require_finite("loss", result.loss, optimizer_->steps() + 1);
   const double norm = optimizer_->step(static_cast<float>(learning_rate));
   require_finite("gradient's norm", norm, optimizer_->steps());
   objective_->follow(static_cast<double>(optimizer_->steps()) / static_cast<double>(steps_in_all));
-  return {value, norm, is_logged(optimizer_->steps()) ? sum_of(result.left_out) : 0};
+  return {result.loss, norm, is_logged(optimizer_->steps()) ? sum_of(result.left_out) : 0};
 }
 
 }  // namespace systole::tools

@@ -4,8 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <fstream>
+#include <limits>
+#include <string>
 #include <vector>
 
+#include "kernels/common/dry_run.h"
 #include "kernels/common/error.h"
 #if defined(SYSTOLE_CUDA)
 #include "kernels/cuda/device.h"
@@ -23,6 +27,34 @@ std::shared_ptr<std::byte> allocate_host(size_t bytes) {
   return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
 }
 
+constexpr size_t kUnknown = std::numeric_limits<size_t>::max();
+
+/// The number behind a word in a file of lines "word number …".
+size_t number_in(const char* path, const std::string& word) {
+  std::ifstream file(path);
+  std::string name, rest;
+  for (size_t number = 0; file >> name >> number; std::getline(file, rest))
+    if (name == word) return number;
+  return kUnknown;
+}
+
+/// The only number of a file; "max" and files that are not there are unknown.
+size_t number_of(const char* path) {
+  std::ifstream file(path);
+  size_t number = 0;
+  return file >> number ? number : kUnknown;
+}
+
+size_t available_on_host() {
+  const size_t kilobytes = number_in("/proc/meminfo", "MemAvailable:");
+  const size_t of_machine = kilobytes == kUnknown ? kUnknown : kilobytes * 1024;
+  const size_t limit = number_of("/sys/fs/cgroup/memory.max"), used = number_of("/sys/fs/cgroup/memory.current");
+  if (limit == kUnknown || used == kUnknown) return of_machine;
+  const size_t cache = number_in("/sys/fs/cgroup/memory.stat", "inactive_file");  // given back when memory is short
+  const size_t kept = cache == kUnknown || cache > used ? used : used - cache;
+  return std::min(of_machine, limit > kept ? limit - kept : 0);
+}
+
 }  // namespace
 
 #if defined(SYSTOLE_CUDA)
@@ -38,8 +70,14 @@ std::shared_ptr<std::byte> allocate_memory(Device device, size_t bytes) {
   return allocate_host(bytes);
 }
 
+size_t available_memory(Device device) {
+  SYSTOLE_ON_CUDA(device, available_memory());
+  (void)device;
+  return available_on_host();
+}
+
 void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), copy_to_device(queue, to, from, bytes));
   (void)queue;
   std::memcpy(to, from, bytes);
@@ -47,20 +85,24 @@ void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes) {
 
 void copy_to_host(Queue& queue, void* to, const void* from, size_t bytes) {
   if (bytes == 0) return;
+  if (DryRun::is_active()) {
+    std::memset(to, 0, bytes);
+    return;
+  }
   SYSTOLE_ON_CUDA(queue.device(), copy_to_host(queue, to, from, bytes));
   (void)queue;
   std::memcpy(to, from, bytes);
 }
 
 void copy_on_device(Queue& queue, void* to, const void* from, size_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), copy_on_device(queue, to, from, bytes));
   (void)queue;
   std::memcpy(to, from, bytes);
 }
 
 void fill_zero(Queue& queue, void* to, size_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), fill_zero(queue, to, bytes));
   (void)queue;
   std::memset(to, 0, bytes);

@@ -1,4 +1,5 @@
-// Memory of a device, and copies between it and the host. On cpu and simt it is the host's own memory.
+// Memory of a device, and copies between it and the host. On cpu and simt it is the host's own memory. In a dry run
+// (dry_run.h) nothing is copied.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +12,10 @@ namespace systole {
 /// At least `bytes` of the device's memory, 64-byte aligned, its content undefined. Throws Error when there is not
 /// enough.
 std::shared_ptr<std::byte> allocate_memory(Device device, size_t bytes);
+
+/// Bytes that could be allocated now without any program having to give way: of the GPU's memory, elsewhere of the host's,
+/// within the limit of the control group (version 2) that the process runs in.
+size_t available_memory(Device device);
 
 /// Host → device. Returns when `from` may be changed.
 void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes);

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "kernels/common/device.h"
+#include "kernels/common/dry_run.h"
 #include "kernels/common/error.h"
 
 namespace systole::kernels {
@@ -50,6 +51,7 @@ struct Call<void(Args...)> {
     if (!function)
       throw Error("the kernel " + std::string(name) + " does not exist for the device " +
                   std::string(systole::name(queue.device())));
+    if (DryRun::is_active()) return;
     try {
       function(queue, args...);
     } catch (const LaunchError& error) {

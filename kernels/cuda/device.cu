@@ -91,11 +91,27 @@ std::shared_ptr<std::byte> allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), [](std::byte* p) { cudaFree(p); }};
 }
 
-size_t memory_in_use() {
+namespace {
+
+struct MemoryState {
   size_t free = 0, total = 0;
+};
+MemoryState memory_state() {
+  MemoryState state;
   check(cudaDeviceSynchronize(), "waiting for the GPU");
-  check(cudaMemGetInfo(&free, &total), "reading the free memory");
-  return total - free;
+  check(cudaMemGetInfo(&state.free, &state.total), "reading the free memory");
+  return state;
+}
+
+}  // namespace
+
+size_t memory_in_use() {
+  const MemoryState state = memory_state();
+  return state.total - state.free;
+}
+
+size_t available_memory() {
+  return memory_state().free;
 }
 
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes) {

@@ -1,6 +1,8 @@
 #include "engine/arena.h"
 
+#include "engine/operations.h"
 #include "engine/tensor.h"
+#include "kernels/common/dry_run.h"
 #include "tests/support.h"
 #include "tests/tensors.h"
 
@@ -62,4 +64,51 @@ TEST_CASE("engine: what is copied to a tensor comes back, and other tensors that
   CHECK(test::zeros({0}).to_vector().empty());
   CHECK(test::sentence_of<Error>([&] { row.copy_from(test::zeros({2})); }).find("[2]") != std::string::npos);
   CHECK(test::sentence_of<Error>([&] { row.copy_from(nullptr, 5); }) == "5 bytes do not fill a tensor of 12 bytes");
+}
+
+TEST_CASE("engine: an arena hands out again what was given back, in gaps that grow together") {
+  Arena arena(test::device());
+  const ArenaScope scope(arena);
+  const auto make = [](int64_t size) { return Tensor::empty({size}, test::device()); };
+  Tensor a = make(1000), b = make(1000), c = make(1000);
+  const float *const first = a.data(), *const second = b.data();
+  b = {};
+  CHECK(make(500).data() == second);
+  a = {};
+  CHECK(make(2000).data() == first);  // the gap of both
+  CHECK(make(2100).data() > c.data());
+  CHECK(arena.peak() < 4 * (3 * 1000 + 2 * 2100));
+}
+
+TEST_CASE("engine: an imaginary arena counts what a dry run would need, and a reserved one has it in one piece") {
+  const auto step = [] {
+    const Tensor a = Tensor::empty({1000}, test::device());
+    for (int i = 0; i < 3; ++i) Tensor::zeros({50'000'000}, test::device());
+    return reinterpret_cast<uintptr_t>(a.data());
+  };
+  Arena imaginary = Arena::imaginary(test::device());
+  {
+    const DryRun dry;
+    const ArenaScope scope(imaginary);
+    step();
+  }
+  CHECK(imaginary.extent() >= 4 * 50'001'000u);
+  CHECK(imaginary.extent() < 4 * 50'002'000u);
+  Arena arena(test::device());
+  arena.reserve(imaginary.extent());
+  const ArenaScope scope(arena);
+  Tensor::empty({50'000'000}, test::device());
+  CHECK(arena.extent() <= imaginary.extent());
+}
+
+TEST_CASE("engine: a dry run computes and copies nothing") {
+  const Tensor x = test::tensor<float>({1, 2, 3}, {3});
+  {
+    const DryRun dry;
+    x.fill_zero();
+    x.copy_from(test::tensor<float>({4, 5, 6}, {3}));
+    relu(x);
+    CHECK(x.to_vector() == std::vector<float>{0, 0, 0});
+  }
+  CHECK(x.to_vector() == std::vector<float>{1, 2, 3});
 }
