@@ -74,8 +74,11 @@ std::array<size_t, kLeads> find_leads(const WfdbHeader& header, const std::strin
 }
 
 bool lacks_sample_file(const WfdbHeader& header, const fs::path& record) {
+  const std::string* last = nullptr;  // nearly always all signals are in one file
   return std::any_of(header.signals.begin(), header.signals.end(), [&](const WfdbSignal& signal) {
-    return signal.file != "~" && !fs::exists(record.parent_path() / signal.file);
+    if (signal.file == "~" || (last && signal.file == *last)) return false;
+    last = &signal.file;
+    return !fs::exists(record.parent_path() / signal.file);
   });
 }
 
