@@ -19,10 +19,11 @@ struct Dataset {
   std::vector<float> offset;     // [R, leads]
   std::string unit;              // mV, or NU for signals that their source has normalised
 
-  std::vector<int64_t> record_id;   // [R]
-  std::vector<int64_t> patient_id;  // [R]
-  std::vector<int> fold;            // [R], 1 … 10
-  std::string label_set;            // where the classes come from: superclass, low-lvef, table, aami …
+  std::vector<int64_t> record_id;        // [R]
+  std::vector<std::string> record_name;  // [R], as in messages: the path relative to the root, where it has one
+  std::vector<int64_t> patient_id;       // [R]
+  std::vector<int> fold;                 // [R], 1 … 10
+  std::string label_set;                 // where the classes come from: superclass, low-lvef, table, aami …
   std::vector<std::string> classes;
   std::vector<uint8_t> labels;  // [R, classes], 0 or 1
 

@@ -8,6 +8,7 @@
 
 #include "data/csv.h"
 #include "data/label_fraction.h"
+#include "data/pack.h"
 #include "data/ptbxl.h"
 #include "kernels/common/error.h"
 
@@ -130,15 +131,47 @@ void take_wfdb_records(const LabelTable& table, const LoadOptions& options, std:
   if (!table.has_folds) deal(table, sources);
 }
 
+/// Finds the records of the table in a pack. Those that it does not have count as missing: where they were in the data
+/// set at all is not known.
+std::vector<size_t> take_packed_records(const LabelTable& table, const PackFile& pack,
+                                        std::vector<RecordSource>& sources) {
+  const PackContents& contents = pack.contents();
+  const Dataset& signals = contents.signals;
+  std::map<std::string, size_t> place_of;
+  for (size_t r = 0; r < signals.records(); ++r)
+    place_of[contents.has_ecg_ids ? std::to_string(signals.record_id[r]) : signals.record_name[r]] = r;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const auto found = place_of.find(table.rows[i].record);
+    places.push_back(found == place_of.end() ? kNotInPack : found->second);
+    if (found == place_of.end() || !contents.has_ecg_ids) continue;
+    sources[i].name = signals.record_name[found->second];
+    sources[i].record_id = signals.record_id[found->second];
+    if (!table.has_folds) sources[i].fold = signals.fold[found->second];
+  }
+  if (!table.has_folds && !contents.has_ecg_ids) deal(table, sources);
+  return places;
+}
+
 void check_patients_in_one_fold(const LabelTable& table, const std::vector<RecordSource>& sources) {
   std::map<int64_t, size_t> first;
   for (size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i].fold == 0) continue;  // not in the pack that would tell
     const RecordSource& known = sources[first.emplace(sources[i].patient_id, i).first->second];
     if (known.fold != sources[i].fold)
       throw Error(fmt::format("{}: the patient of the record {} is in fold {}, but with the record {} in fold {}.",
                               table.rows[i].where, table.rows[i].record, sources[i].fold,
                               table.rows[static_cast<size_t>(&known - sources.data())].record, known.fold));
   }
+}
+
+void remove_labels(std::vector<RecordSource>& sources, RecordRules& rules) {
+  for (RecordSource& source : sources) {
+    source.labels.clear();
+    source.is_known = true;
+  }
+  rules.label_set = name(LabelSet::none);
+  rules.classes.clear();
 }
 
 std::vector<RecordSource> sources_of(const LabelTable& table) {
@@ -176,20 +209,21 @@ Dataset load_label_table(const fs::path& path, const LoadOptions& options, bool 
   if (with_labels && table.classes.empty())
     throw Error(fmt::format("{} has no column of labels beside record, patient and fold.", path.string()));
   std::vector<RecordSource> sources = sources_of(table);
+  RecordRules rules{.name = path.filename().string(), .label_set = kTableLabelSet, .classes = table.classes};
+  const auto finish = [&](const auto& load_sources) {
+    check_patients_in_one_fold(table, sources);
+    if (!with_labels) remove_labels(sources, rules);
+    return load_sources();
+  };
+  if (is_pack(options.root)) {
+    const PackFile pack(options.root);
+    const std::vector<size_t> places = take_packed_records(table, pack, sources);
+    return finish([&] { return load_packed_records(pack, sources, places, rules, options, report); });
+  }
   const bool is_ptbxl = fs::exists(options.root / "ptbxl_database.csv");
   is_ptbxl ? take_ptbxl_records(table, options, sources) : take_wfdb_records(table, options, sources);
-  check_patients_in_one_fold(table, sources);
-
-  RecordRules rules{.name = path.filename().string(), .label_set = kTableLabelSet, .classes = table.classes};
   if (!is_ptbxl) rules.cut_to = usual_length(sources, options.sampling_rate_hz);
-  if (with_labels) return load_records(sources, rules, options, report);
-  for (RecordSource& source : sources) {
-    source.labels.clear();
-    source.is_known = true;
-  }
-  rules.label_set = name(LabelSet::none);
-  rules.classes.clear();
-  return load_records(sources, rules, options, report);
+  return finish([&] { return load_records(sources, rules, options, report); });
 }
 
 }  // namespace systole::data

@@ -31,11 +31,12 @@ struct LabelTable {
 /// outside 1 … 10, and a record that is there twice.
 LabelTable read_label_table(const std::filesystem::path& path);
 
-/// Loads the records of a label table as load_records does, from a folder in PTB-XL's layout, or from any other folder
-/// of WFDB records with the 12 standard leads; the latter are resampled to the sampling rate asked for, and cut to the
-/// most common length. Folds are those of the table; without them those of PTB-XL's layout; without these deal_folds
-/// tells. With `with_labels` false, records are loaded whether or not their labels are known, without classes. Throws
-/// as load_records, and Error for an ecg_id that PTB-XL's table does not have and for a patient in two folds.
+/// Loads the records of a label table as load_records does, from a folder in PTB-XL's layout, from any other folder of
+/// WFDB records with the 12 standard leads, or from a pack of either (data/pack.h). WFDB records are resampled to the
+/// sampling rate asked for, and cut to the most common length. Records that a pack lacks count as missing. Folds are
+/// those of the table; without them those of PTB-XL's layout; without these deal_folds tells. With `with_labels` false,
+/// records are loaded whether or not their labels are known, without classes. Throws as load_records, and Error for an
+/// ecg_id that PTB-XL's table does not have and for a patient in two folds.
 Dataset load_label_table(const std::filesystem::path& table, const LoadOptions& options, bool with_labels,
                          LoadReport& report);
 

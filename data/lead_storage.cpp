@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <type_traits>
 
 namespace systole::data {
 namespace {
@@ -34,10 +35,16 @@ void store(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signa
   dataset.scale[place] = static_cast<float>(storage.step * unit_per_adu);
   dataset.offset[place] = static_cast<float>((storage.centre - signal.baseline) * unit_per_adu);
   int16_t* stored = dataset.samples.data() + record * static_cast<size_t>(dataset.length) * leads + lead;
-  for (const Value value : values) {
-    *stored = static_cast<int16_t>(std::lround((value - storage.centre) / storage.step));
-    stored += leads;
-  }
+  const auto store_all = [&](const auto& stored_of) {
+    for (const Value value : values) {
+      *stored = stored_of(value);
+      stored += leads;
+    }
+  };
+  if (std::is_integral_v<Value> && storage.step == 1 && storage.centre == 0)  // nearly always
+    store_all([](Value value) { return static_cast<int16_t>(value); });
+  else
+    store_all([&](Value value) { return static_cast<int16_t>(std::lround((value - storage.centre) / storage.step)); });
 }
 
 }  // namespace
@@ -49,6 +56,7 @@ KeptUnit kept_unit(const std::string& unit) {
 }
 
 size_t fill_invalid(std::vector<int32_t>& samples) {
+  if (std::find(samples.begin(), samples.end(), kInvalidSample) == samples.end()) return 0;  // nearly always
   size_t filled = 0;
   std::optional<size_t> last_valid;
   for (size_t i = 0; i <= samples.size(); ++i) {

@@ -196,6 +196,7 @@ void store_window(const Loaded& from, size_t window, Dataset& dataset) {
   }
   const int number = from.recording.number;
   dataset.record_id.push_back(1000 * number + static_cast<int64_t>(window));
+  dataset.record_name.push_back(fmt::format("{}, window {}", number, window));
   dataset.patient_id.push_back(number);
   dataset.fold.push_back(from.recording.fold);
 }

@@ -74,8 +74,11 @@ std::array<size_t, kLeads> find_leads(const WfdbHeader& header, const std::strin
 }
 
 bool lacks_sample_file(const WfdbHeader& header, const fs::path& record) {
+  const std::string* last = nullptr;  // nearly always all signals are in one file
   return std::any_of(header.signals.begin(), header.signals.end(), [&](const WfdbSignal& signal) {
-    return signal.file != "~" && !fs::exists(record.parent_path() / signal.file);
+    if (signal.file == "~" || (last && signal.file == *last)) return false;
+    last = &signal.file;
+    return !fs::exists(record.parent_path() / signal.file);
   });
 }
 
@@ -105,19 +108,20 @@ void inspect(Candidate& record, bool any_rate, int sampling_rate_hz) {
   record.unit = kept_unit(header.signals[0].unit).name;
 }
 
+// A broken header is reported when the records before it have been read: the first broken record is to be named.
 void inspect_all(std::vector<Candidate>& records, const RecordRules& rules, const LoadOptions& options) {
   parallel_for(static_cast<int64_t>(records.size()), [&](int64_t i) {
     Candidate& record = records[static_cast<size_t>(i)];
     record.is_missing = !fs::exists(header_path(record.source->path));
     if (record.is_missing) return;
-    record.problem =
-        problem_of(options.skip_bad_records, [&] { inspect(record, rules.cut_to > 0, options.sampling_rate_hz); });
+    record.problem = problem_of(true, [&] { inspect(record, rules.cut_to > 0, options.sampling_rate_hz); });
   });
 }
 
-// What most records have; among equals the smallest.
+// What most have; among equals the smallest.
 template <class Value>
 Value most_common(const std::vector<Value>& values) {
+  if (values.empty()) return {};
   std::map<Value, size_t> count;
   for (const Value& value : values) ++count[value];
   const auto by_count = [](const auto& a, const auto& b) { return a.second < b.second; };
@@ -126,7 +130,8 @@ Value most_common(const std::vector<Value>& values) {
 template <class Value>
 Value most_common(const std::vector<Candidate>& records, Value Candidate::*field) {
   std::vector<Value> values;
-  for (const Candidate& record : records) values.push_back(record.*field);
+  for (const Candidate& record : records)
+    if (record.is_present()) values.push_back(record.*field);
   return most_common(values);
 }
 
@@ -171,6 +176,7 @@ void load_lead(Candidate& record, const WfdbSignal& signal, std::vector<int32_t>
 }
 
 void load_record(Candidate& record, const RecordRules& rules, Dataset& dataset, size_t place) {
+  if (!record.problem.empty()) throw Error(record.problem);
   const fs::path& path = record.source->path;
   WfdbRecord wfdb = read_wfdb(path);
   const auto signal_of = find_leads(wfdb.header, header_path(path));
@@ -180,30 +186,16 @@ void load_record(Candidate& record, const RecordRules& rules, Dataset& dataset, 
               dataset, place, lead);
 }
 
-// The records of the folds whose labels are known.
-std::vector<Candidate> select(const std::vector<RecordSource>& sources, const LoadOptions& options,
-                              LoadReport& report) {
-  std::vector<Candidate> records;
-  for (const RecordSource& source : sources) {
-    if (!options.folds.empty() && !std::count(options.folds.begin(), options.folds.end(), source.fold)) continue;
-    ++report.rows;
-    const bool is_labelled = std::count(source.labels.begin(), source.labels.end(), 1) > 0;
-    if (!source.is_known)
-      ++report.unknown;
-    else if (!is_labelled && options.drop_unlabelled)
-      ++report.dropped;
-    else
-      records.emplace_back().source = &source;
-  }
-  return records;
+void remove_missing(std::vector<Candidate>& records, LoadReport& report) {
+  for (const Candidate& record : records)
+    if (record.is_missing) report.add_missing(record.source->name);
+  std::erase_if(records, [](const Candidate& record) { return record.is_missing; });
 }
 
-void remove_all_but_present(std::vector<Candidate>& records, LoadReport& report) {
-  for (const Candidate& record : records) {
-    if (record.is_missing) report.add_missing(record.source->name);
+void remove_bad(std::vector<Candidate>& records, LoadReport& report) {
+  for (const Candidate& record : records)
     if (!record.problem.empty()) report.add_bad(record.problem);
-  }
-  std::erase_if(records, [](const Candidate& record) { return !record.is_present(); });
+  std::erase_if(records, [](const Candidate& record) { return !record.problem.empty(); });
 }
 
 void load_all(std::vector<Candidate>& records, const RecordRules& rules, const LoadOptions& options, Dataset& dataset) {
@@ -229,33 +221,18 @@ void close_gaps(const std::vector<Candidate>& records, Dataset& dataset) {
 
 void describe(const std::vector<Candidate>& records, Dataset& dataset, LoadReport& report) {
   for (const Candidate& record : records) {
-    const RecordSource& source = *record.source;
-    dataset.record_id.push_back(source.record_id);
-    dataset.patient_id.push_back(source.patient_id);
-    dataset.fold.push_back(source.fold);
-    dataset.labels.insert(dataset.labels.end(), source.labels.begin(), source.labels.end());
-    if (dataset.classes.size() > 1) report.unlabelled += !std::count(source.labels.begin(), source.labels.end(), 1);
+    describe_record(*record.source, dataset, report);
     report.resampled += record.is_resampled;
     report.cut += record.is_cut;
     report.invalid_samples += record.invalid_samples;
     report.rescaled_leads += record.rescaled_leads;
   }
-  report.loaded = records.size();
 }
 
 std::vector<std::string> names_of(const std::vector<int>& folds) {
   std::vector<std::string> names;
   for (const int fold : folds) names.push_back(std::to_string(fold));
   return names;
-}
-
-void check_not_empty(const std::vector<Candidate>& records, const RecordRules& rules, const LoadOptions& options,
-                     const LoadReport& report) {
-  if (report.rows == 0)
-    throw Error(fmt::format("No record of {} is in fold {}.", options.root.string(), joined(names_of(options.folds))));
-  if (records.empty())
-    throw Error(fmt::format("Nothing could be loaded from {}: {}{}", options.root.string(), report.sentence(),
-                            rules.hint_when_empty));
 }
 
 void check_drop_unlabelled(const LoadOptions& options, const std::vector<std::string>& classes) {
@@ -293,6 +270,43 @@ std::string LoadReport::sentence() const {
   return text + ".";
 }
 
+std::vector<const RecordSource*> select_records(const std::vector<RecordSource>& sources,
+                                                const std::vector<std::string>& classes, const LoadOptions& options,
+                                                LoadReport& report) {
+  check_drop_unlabelled(options, classes);
+  std::vector<const RecordSource*> records;
+  for (const RecordSource& source : sources) {
+    if (!options.folds.empty() && !std::count(options.folds.begin(), options.folds.end(), source.fold)) continue;
+    ++report.rows;
+    const bool is_labelled = std::count(source.labels.begin(), source.labels.end(), 1) > 0;
+    if (!source.is_known)
+      ++report.unknown;
+    else if (!is_labelled && options.drop_unlabelled)
+      ++report.dropped;
+    else
+      records.push_back(&source);
+  }
+  return records;
+}
+
+void describe_record(const RecordSource& source, Dataset& dataset, LoadReport& report) {
+  dataset.record_id.push_back(source.record_id);
+  dataset.record_name.push_back(source.name);
+  dataset.patient_id.push_back(source.patient_id);
+  dataset.fold.push_back(source.fold);
+  dataset.labels.insert(dataset.labels.end(), source.labels.begin(), source.labels.end());
+  if (dataset.classes.size() > 1) report.unlabelled += !std::count(source.labels.begin(), source.labels.end(), 1);
+  ++report.loaded;
+}
+
+void check_not_empty(size_t records_left, const LoadOptions& options, const LoadReport& report,
+                     const std::string& hint) {
+  if (report.rows == 0)
+    throw Error(fmt::format("No record of {} is in fold {}.", options.root.string(), joined(names_of(options.folds))));
+  if (records_left == 0)
+    throw Error(fmt::format("Nothing could be loaded from {}: {}{}", options.root.string(), report.sentence(), hint));
+}
+
 std::string problem_of(bool skip_bad_records, const std::function<void()>& action) {
   try {
     action();
@@ -316,17 +330,18 @@ int64_t usual_length(const std::vector<RecordSource>& records, int sampling_rate
     }
   });
   std::erase(lengths, 0);
-  return lengths.empty() ? 0 : most_common(lengths);
+  return most_common(lengths);
 }
 
 Dataset load_records(const std::vector<RecordSource>& sources, const RecordRules& rules, const LoadOptions& options,
                      LoadReport& report) {
-  check_drop_unlabelled(options, rules.classes);
   report = {};
-  std::vector<Candidate> records = select(sources, options, report);
+  std::vector<Candidate> records;
+  for (const RecordSource* source : select_records(sources, rules.classes, options, report))
+    records.emplace_back().source = source;
   inspect_all(records, rules, options);
-  remove_all_but_present(records, report);
-  check_not_empty(records, rules, options, report);
+  remove_missing(records, report);
+  check_not_empty(records.size(), options, report, rules.hint_when_empty);
 
   Dataset dataset;
   dataset.name = rules.name;
@@ -338,8 +353,8 @@ Dataset load_records(const std::vector<RecordSource>& sources, const RecordRules
   dataset.classes = rules.classes;
   load_all(records, rules, options, dataset);
   close_gaps(records, dataset);
-  remove_all_but_present(records, report);
-  check_not_empty(records, rules, options, report);
+  remove_bad(records, report);
+  check_not_empty(records.size(), options, report, rules.hint_when_empty);
   describe(records, dataset, report);
   return dataset;
 }

@@ -63,6 +63,15 @@ struct RecordSource {
   bool is_known = true;         // false: a label is not known, and the record is left out
 };
 
+/// The records of the folds whose labels are known, and that have one where drop_unlabelled asks for it; the others are
+/// counted. Throws UsageError where drop_unlabelled would leave out the negatives of a single class.
+std::vector<const RecordSource*> select_records(const std::vector<RecordSource>& sources,
+                                                const std::vector<std::string>& classes, const LoadOptions& options,
+                                                LoadReport& report);
+
+/// Appends what is known about a record whose samples are in the data set.
+void describe_record(const RecordSource& source, Dataset& dataset, LoadReport& report);
+
 /// What the records become, and what they must be.
 struct RecordRules {
   std::string name, label_set;
@@ -77,12 +86,17 @@ struct RecordRules {
 /// any 0. Reads headers.
 int64_t usual_length(const std::vector<RecordSource>& records, int sampling_rate_hz);
 
-/// Loads the records of the folds into memory, in parallel. Leads are found by name in any order and spelling; voltages
+/// Throws Error when no record was asked for, or none is left.
+void check_not_empty(size_t records_left, const LoadOptions& options, const LoadReport& report,
+                     const std::string& hint = "");
+
+/// Loads the records of the folds into memory, in parallel; data set, report and errors are the same for any number of
+/// threads. Leads are found by name in any order and spelling; voltages
 /// come out in mV. Missing files are counted and skipped. A sample without value becomes the linear interpolation of
 /// its valid neighbours (at an end: the nearest one; in a lead without any: 0). Throws UsageError where
 /// drop_unlabelled would leave out the negatives of a single class, and Error for a broken record (damaged file, not
-/// the 12 leads, another unit than the rest, another rate or length than the rules allow) unless those are skipped, and
-/// when nothing can be loaded at all.
+/// the 12 leads, another unit than the rest, another rate or length than the rules allow) unless those are skipped (of
+/// several, the first in their order), and when nothing can be loaded at all.
 Dataset load_records(const std::vector<RecordSource>& records, const RecordRules& rules, const LoadOptions& options,
                      LoadReport& report);
 

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,6 +17,7 @@
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
 #include "tools/bench.h"
+#include "tools/temporary_folder.h"
 
 namespace systole::tools {
 namespace {
@@ -35,26 +35,6 @@ struct LossBenchOptions {
 
 constexpr int kMostRows = 1 << 22, kMostDims = 1 << 14;
 constexpr int64_t kMostNumbers = int64_t{1} << 30;  // of a batch
-
-/// A folder that is removed with its files.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "systole_bench_XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw Error(fmt::format("the folder {} cannot be made", pattern));
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::vector<models::LossDefinition> chosen_losses(const LossBenchOptions& o) {
   if (o.losses.empty()) return models::loss_definitions();

@@ -26,11 +26,6 @@ constexpr double kSampleSeconds = 0.05;                   // at least; on simt a
 constexpr std::chrono::milliseconds kPause{5};            // threads that wait for work have stopped spinning by then
 constexpr const char* kWorkerProgram = "/proc/self/exe";  // this one
 
-std::filesystem::path peer_script() {
-  const char* moved = std::getenv("SYSTOLE_SOURCE_DIR");  // where the program was built elsewhere
-  return std::filesystem::path(moved ? moved : SYSTOLE_SOURCE_DIR) / "benchmarks/peers/losses.py";
-}
-
 /// Of PyTorch: simt is a CPU, whose PyTorch then confirms values in float32.
 std::vector<std::string> device_arguments(const CommonOptions& common) {
   const bool cuda = parse_device(common.device) == Device::cuda;
@@ -109,7 +104,8 @@ class Contest {
     if (benchmarks::materialised_loss(loss.name)) start("materialised", work_.plain_products, own("materialised"));
     if (how.peer)
       start("pytorch", work_.plain_products,
-            joined(joined({how.peer->python, peer_script().string(), "--temperature", fmt::to_string(loss.temperature)},
+            joined(joined({how.peer->python, peer_script("losses.py").string(), "--temperature",
+                           fmt::to_string(loss.temperature)},
                           device_arguments(how.common)),
                    batch_arguments("pytorch")));
   }
@@ -222,7 +218,8 @@ std::optional<Peer> find_peer(const std::string& python, const CommonOptions& co
   }
   const std::string program = python == "auto" ? "python3" : python;
   try {
-    WorkerProcess process(program, joined({program, peer_script().string(), "--describe"}, device_arguments(common)));
+    WorkerProcess process(program,
+                          joined({program, peer_script("losses.py").string(), "--describe"}, device_arguments(common)));
     const auto answer = nlohmann::json::parse(process.line());
     if (!answer.contains("missing")) return Peer{program, answer["name"], answer["product_flop_per_second"]};
     why_not = fmt::format("{}: {}", program, answer["missing"].get<std::string>());

@@ -13,7 +13,7 @@
 
 namespace systole::tools {
 
-static void add_threads_option(CLI::App& command, CommonOptions& options) {
+void add_threads_option(CLI::App& command, CommonOptions& options) {
   command.add_option("--threads", options.threads, "CPU threads of the devices cpu and simt; 0 for all")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
@@ -98,6 +98,7 @@ int run_command_line(int argc, const char* const* argv) {
   app.set_version_flag("--version", "systole " SYSTOLE_VERSION);
   app.require_subcommand(1);
   add_generate(app);
+  add_pack(app);
   add_pretrain(app);
   add_finetune(app);
   add_supervised(app);

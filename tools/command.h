@@ -21,6 +21,8 @@ struct CommonOptions {
   uint64_t seed = 42;
 };
 
+/// Adds --threads.
+void add_threads_option(CLI::App& command, CommonOptions& options);
 /// Adds --threads and --seed.
 void add_host_options(CLI::App& command, CommonOptions& options);
 /// Adds --device, --precision, --conv and --threads.
@@ -38,6 +40,7 @@ nlohmann::json to_json(const CommonOptions& options);
 
 /// One subcommand: its options are declared by `add`, and it runs when it was chosen.
 void add_generate(CLI::App& app);
+void add_pack(CLI::App& app);
 void add_pretrain(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_supervised(CLI::App& app);

@@ -10,6 +10,7 @@
 #include "data/label_table.h"
 #include "data/lead_selection.h"
 #include "data/mitdb.h"
+#include "data/pack_labels.h"
 #include "data/ptbxl.h"
 #include "data/wfdb_folder.h"
 #include "tools/command.h"
@@ -47,6 +48,7 @@ data::LabelSet ptbxl_labels(const DataOptions& o) {
 data::Dataset load_any(const DataOptions& o, const data::LoadOptions& how, data::LoadReport& report) {
   const bool with_labels = o.labels != "none";
   if (!o.label_table.empty()) return data::load_label_table(o.label_table, how, with_labels, report);
+  if (data::is_pack(o.root)) return data::load_pack(how, o.labels, report);
   if (!is_ptbxl(o.root) && data::is_mitdb(o.root)) {
     check_labels_of_mitdb(o);
     return data::load_mitdb(how, with_labels, report);
@@ -59,7 +61,10 @@ data::Dataset load_any(const DataOptions& o, const data::LoadOptions& how, data:
 
 void add_signal_options(CLI::App& command, DataOptions& options) {
   options.labels = "none";
-  command.add_option("--data-root", options.root, "Folder of a data set: in PTB-XL's layout, MIT-BIH, or WFDB records")
+  command
+      .add_option(
+          "--data-root", options.root,
+          "Folder of a data set: in PTB-XL's layout, MIT-BIH, or WFDB records; or a file that systole pack wrote")
       ->required();
   command
       .add_option("--sampling-rate", options.sampling_rate_hz,
@@ -87,6 +92,23 @@ void add_data_options(CLI::App& command, DataOptions& options) {
 
 void add_unlabelled_option(CLI::App& command, DataOptions& options) {
   command.add_flag("--drop-unlabelled", options.drop_unlabelled, "Leave out records without any label of the set");
+}
+
+data::PackContents load_for_pack(const DataOptions& options) {
+  if (data::is_pack(options.root))
+    throw UsageError(fmt::format("--data-root must be a folder, not the file {}", options.root.string()));
+  data::PackContents contents;
+  contents.signals = load(options, {});
+  const data::LoadOptions how{
+      .root = options.root, .sampling_rate_hz = options.sampling_rate_hz, .skip_bad_records = options.skip_bad_records};
+  contents.has_ecg_ids = is_ptbxl(options.root);
+  if (!options.label_table.empty())
+    contents.label_sets = data::table_label_sets(options.label_table, contents.has_ecg_ids, contents.signals);
+  else if (is_ptbxl(options.root))
+    contents.label_sets = data::ptbxl_label_sets(options.root, contents.signals);
+  else if (data::is_mitdb(options.root))
+    contents.label_sets = data::mitdb_label_sets(how, contents.signals);
+  return contents;
 }
 
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds) {

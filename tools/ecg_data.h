@@ -12,6 +12,7 @@
 #include "augment/views.h"
 #include "data/dataset.h"
 #include "data/normalization.h"
+#include "data/pack.h"
 #include "engine/tensor.h"
 
 namespace CLI {
@@ -42,8 +43,12 @@ void add_unlabelled_option(CLI::App& command, DataOptions& options);
 /// Loads the records of the folds and says on standard error what is missing or was skipped. The root is a folder in
 /// PTB-XL's layout (data/ptbxl.h), of MIT-BIH's recordings (data/mitdb.h), or of WFDB records with the 12 leads: those
 /// of the label table (data/label_table.h), or, where there is none and no label set was asked for, all, without labels
-/// (data/wfdb_folder.h).
+/// (data/wfdb_folder.h). Or it is a file of systole pack (data/pack.h).
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds);
+
+/// Loads all records of a data set that is no pack yet, in the same way, with all of its label sets: what the pack of
+/// it holds. Throws UsageError for a pack.
+data::PackContents load_for_pack(const DataOptions& options);
 
 /// The records of some folds, in the order of the data set. Throws Error when there are none.
 std::vector<size_t> records_of_folds(const data::Dataset& dataset, const std::vector<int>& folds);

@@ -100,15 +100,28 @@ class Subject {
         fmt::format("--record must be the ecg_id of a record in {}, not {}", o.data.root.string(), *o.record));
   }
 
+  /// Of a record, by its id.
+  static std::optional<int> fold_of(const std::filesystem::path& root, int64_t record) {
+    if (data::is_pack(root)) {
+      const data::PackFile pack(root);
+      const data::Dataset& packed = pack.contents().signals;
+      const auto found = std::find(packed.record_id.begin(), packed.record_id.end(), record);
+      if (found == packed.record_id.end()) return {};
+      return packed.fold[static_cast<size_t>(found - packed.record_id.begin())];
+    }
+    const data::PtbxlMetadata metadata = data::read_ptbxl_metadata(root, data::LabelSet::none);
+    for (const data::PtbxlRow& row : metadata.rows)
+      if (row.record_id == record) return row.fold;
+    return {};
+  }
+
   /// Those of a pre-training run, whose views of the record are then the same, and the record's own.
   static std::vector<int> folds(const ViewsOptions& o) {
     std::vector<int> folds = kTrainingFolds;
     if (!o.record) return folds;
-    const data::PtbxlMetadata metadata = data::read_ptbxl_metadata(o.data.root, data::LabelSet::superclass);
-    const auto row = std::find_if(metadata.rows.begin(), metadata.rows.end(),
-                                  [&](const data::PtbxlRow& candidate) { return candidate.record_id == *o.record; });
-    if (row == metadata.rows.end()) refuse_record(o);
-    if (std::find(folds.begin(), folds.end(), row->fold) == folds.end()) folds.push_back(row->fold);
+    const std::optional<int> fold = fold_of(o.data.root, *o.record);
+    if (!fold) refuse_record(o);
+    if (std::find(folds.begin(), folds.end(), *fold) == folds.end()) folds.push_back(*fold);
     return folds;
   }
 

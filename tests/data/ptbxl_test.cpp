@@ -403,6 +403,26 @@ TEST_CASE("ptbxl: another rate than the folder holds is refused with the one tha
         "PTB-XL has sampling rates of 100 and 500 Hz, not 250 Hz.");
 }
 
+TEST_CASE("ptbxl: of several broken records the first is named, by any number of threads") {
+  const TemporaryFolder root;
+  write_three(root.path());
+  const auto path_of = [&](int id, const char* extension) { return root.path() / (record_name(id) + extension); };
+  replace_in_file(path_of(3, ".hea"), " 100 ", " x ");  // seen in the header, before any samples are read
+  std::string samples = test::read_file(path_of(2, ".dat"));
+  samples[0] ^= 1;
+  test::write_file(path_of(2, ".dat"), samples);
+  for (const int count : {1, 2, 3}) {
+    set_threads(count);
+    CHECK(refusal(root.path()).find(record_name(2)) != std::string::npos);
+    LoadReport report;
+    CHECK(load(root.path(), report, true).record_id == std::vector<int64_t>{1});
+    REQUIRE(report.bad_examples.size() == 2);
+    CHECK(report.bad_examples[0].find(record_name(2)) != std::string::npos);
+    CHECK(report.bad_examples[1].find(record_name(3)) != std::string::npos);
+  }
+  set_threads(0);
+}
+
 // Loads a folder of three records of which the second is broken; returns the sentence without the skip and checks the
 // skip.
 template <class Break>

@@ -125,8 +125,8 @@ TEST_CASE("tools: the same seed gives the same bytes for any number of threads, 
 TEST_CASE("tools: help lists the commands and every option with its default") {
   const Outcome commands = run("--help");
   CHECK(commands.code == 0);
-  for (const char* name :
-       {"generate", "pretrain", "finetune", "supervised", "evaluate", "label-curve", "embed", "views", "bench", "info"})
+  for (const char* name : {"generate", "pack", "pretrain", "finetune", "supervised", "evaluate", "label-curve", "embed",
+                           "views", "bench", "info"})
     CHECK(commands.output.find(name) != std::string::npos);
   const Outcome pretrain = run("pretrain --help");
   CHECK(pretrain.code == 0);
