@@ -24,6 +24,8 @@ void synchronize(const Queue& queue);
 std::shared_ptr<std::byte> allocate(size_t bytes);
 /// Bytes of the GPU's memory that are taken, by any program, once everything that was started has ended.
 size_t memory_in_use();
+/// What the GPU's L2 cache holds.
+size_t l2_cache_bytes();
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes);
 void copy_to_host(const Queue& queue, void* to, const void* from, size_t bytes);
 void copy_on_device(const Queue& queue, void* to, const void* from, size_t bytes);

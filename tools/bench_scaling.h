@@ -1,0 +1,21 @@
+// How a time grows with what it was measured for.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace systole::tools {
+
+/// One time, and the sizes that it is of, by name; all points have the same names in the same order.
+struct ScalingPoint {
+  std::string by;
+  std::vector<std::pair<std::string, double>> sizes;
+  double seconds;
+};
+
+/// "systole: time ~ batch size^0.98 (length 1000, threads 2)" for every size with two values or more, the others held:
+/// the slope of the line that fits the logarithms best, by least squares.
+std::vector<std::string> scaling_lines(const std::vector<ScalingPoint>& points);
+
+}  // namespace systole::tools
