@@ -35,13 +35,14 @@ struct Extent {
 };
 
 /// The ceiling of arithmetic, and one slope for each level of memory up to it.
-std::vector<ChartGuide> roofs_of(const benchmarks::Ceilings& c, Precision precision, const Extent& x) {
+std::vector<ChartGuide> roofs_of(const benchmarks::Ceilings& c, Precision precision, const Extent& x, double y_low) {
   const double peak = c.flop_per_second(precision) / 1e9;
   std::vector<ChartGuide> roofs;
   double first_ridge = INFINITY;
   for (const benchmarks::MemoryLevel& level : c.levels) {
     const double rate = level.bytes_per_second / 1e9, ridge = peak / rate;
-    roofs.push_back({{x.low, rate * x.low}, {ridge, peak}, fmt::format("{} {:.0f} GB/s", level.name, rate)});
+    const double begin = std::max(x.low, y_low / rate);  // its name stands there, inside of the axes
+    roofs.push_back({{begin, rate * begin}, {ridge, peak}, fmt::format("{} {:.0f} GB/s", level.name, rate)});
     first_ridge = std::min(first_ridge, ridge);
   }
   roofs.push_back({{first_ridge, peak}, {x.high, peak}, fmt::format("{} {:.0f} GFLOP/s", c.unit(precision), peak)});
@@ -62,7 +63,12 @@ void plot_roofline(const std::filesystem::path& svg, const KernelMeasurement& m)
     throw Error(fmt::format("{} would be empty: no kernel with arithmetic was measured, or there is no ceiling for {}",
                             svg.string(), name(m.precision)));
   const double peak = m.ceilings.flop_per_second(m.precision) / 1e9;
-  for (const benchmarks::MemoryLevel& level : m.ceilings.levels) x.include(2 * peak / (level.bytes_per_second / 1e9));
+  for (const benchmarks::MemoryLevel& level : m.ceilings.levels) {
+    const double ridge = peak / (level.bytes_per_second / 1e9);
+    x.include(ridge / 20);  // so that a slope is long enough for its name
+    x.include(2 * ridge);
+  }
+  y.include(peak / 50);
   y.include(1.5 * peak);
   x.low /= 2;
   x.high *= 1.5;
@@ -75,7 +81,7 @@ void plot_roofline(const std::filesystem::path& svg, const KernelMeasurement& m)
                            .x = {.title = "FLOP per byte", .logarithmic = true, .low = x.low, .high = x.high},
                            .y = {.title = "GFLOP/s", .logarithmic = true, .low = y.low, .high = y.high},
                            .lines = families,
-                           .guides = roofs_of(m.ceilings, m.precision, x)}},
+                           .guides = roofs_of(m.ceilings, m.precision, x, y.low)}},
                .panel_width_mm = 170,
                .panel_height_mm = 110,
                .names = LineChart::Names::below}));

@@ -232,7 +232,7 @@ class StepBench {
 
   std::vector<StepResult> measure(const StepSize& size) {
     Step step(o_, simclr_, recipe_, size, device_);
-    for (int i = 0; i < kWarmUp; ++i) step();
+    for (int i = 0; i < kWarmUp && device_ != Device::simt; ++i) step();
     std::vector<StepResult> results{{size, "systole", flop_of(size), 0, {}}};
     std::unique_ptr<WorkerProcess> peer = start_peer(size);
     if (peer) results.push_back({size, "pytorch", flop_of(size), 0, {}});
