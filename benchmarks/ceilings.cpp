@@ -87,6 +87,7 @@ double copy_rate(Queue& queue) {
     const auto copy = [&](int64_t) { copy_on_device(queue, to.get(), from.get(), bytes); };
     return 2.0 * static_cast<double>(bytes) / measure(queue, copy, kSamples, 0.02).fastest;
   }
+  fill_zero(queue, to.get(), bytes);  // or the system would clear each page when it is first written
   // Short samples, as in ceilings_cpu.cpp: a call goes on where the last one ended.
   constexpr size_t kPiece = size_t{2} << 20;
   const auto pieces = static_cast<int64_t>(bytes / kPiece), count = int64_t{threads()};
