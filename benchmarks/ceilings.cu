@@ -5,6 +5,7 @@
 // clock, with four clocks until its result: a warp with 16 chains and 7 others beside it never waits.
 // mma_bf16: 8 chains of mma.sync per warp, the instruction that our kernels use. (Hopper's wgmma, which none of them
 // uses, has a higher rate.) The factors are not zero: multiplying zeros takes less power and so can run faster.
+// read: neighbouring threads load neighbouring float4, four of them in flight per thread.
 
 #include "benchmarks/ceilings.h"
 #include "kernels/common/intrinsics.h"
@@ -55,6 +56,23 @@ __global__ void __launch_bounds__(kCeilingThreads) mma_bf16_kernel(float* __rest
   sink[blockIdx.x * kCeilingThreads + threadIdx.x] = sum;
 }
 
+__global__ void __launch_bounds__(kCeilingThreads) read_kernel(const float4* __restrict__ from,  // [count]
+                                                               int64_t count, int rounds,
+                                                               float* __restrict__ sink) {  // [blocks, threads]
+  const int64_t stride = int64_t{gridDim.x} * kCeilingThreads;
+  float4 sum = make_float4(0, 0, 0, 0);
+  for (int round = 0; round < rounds; ++round)
+#pragma unroll 4
+    for (int64_t i = int64_t{blockIdx.x} * kCeilingThreads + threadIdx.x; i < count; i += stride) {
+      const float4 value = from[i];
+      sum.x += value.x;
+      sum.y += value.y;
+      sum.z += value.z;
+      sum.w += value.w;
+    }
+  sink[blockIdx.x * kCeilingThreads + threadIdx.x] = sum.x + sum.y + sum.z + sum.w;
+}
+
 void fma(Queue& queue, int blocks, int rounds, float* sink) {
   launch(queue, {.grid = {blocks}, .block = {kCeilingThreads}}, fma_kernel, sink, 0.999f, 0.5f, rounds);
 }
@@ -63,8 +81,13 @@ void mma_bf16(Queue& queue, int blocks, int rounds, float* sink) {
   launch(queue, {.grid = {blocks}, .block = {kCeilingThreads}}, mma_bf16_kernel, sink, rounds);
 }
 
+void read(Queue& queue, int blocks, int rounds, const float* from, int64_t count, float* sink) {
+  launch(queue, {.grid = {blocks}, .block = {kCeilingThreads}}, read_kernel, reinterpret_cast<const float4*>(from),
+         count / 4, rounds, sink);
+}
+
 }  // namespace
 
-extern const benchmarks::CeilingKernels ceilings{.fma = fma, .mma_bf16 = mma_bf16};
+extern const benchmarks::CeilingKernels ceilings{.fma = fma, .mma_bf16 = mma_bf16, .read = read};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

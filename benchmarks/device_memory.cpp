@@ -18,6 +18,7 @@ DeviceMemory::DeviceMemory(Queue& queue, const Problem& problem, bool rotating) 
   for (const auto& buffer : problem.buffers) bytes += buffer.size() * sizeof(float);
   const size_t wanted = std::clamp((kMoreThanACache + bytes) / std::max(bytes, size_t{1}), size_t{1}, kMostCopies);
   copies_.resize(rotating ? wanted : 1);
+  bytes_ = static_cast<double>(bytes * copies_.size());
   for (const auto& buffer : problem.buffers) {
     const size_t size = buffer.size() * sizeof(float), stride = (size + kAlignment - 1) / kAlignment * kAlignment;
     memory_.push_back(allocate_memory(queue.device(), (copies_.size() - 1) * stride + size));

@@ -19,12 +19,15 @@ class DeviceMemory {
   DeviceMemory(Queue& queue, const Problem& problem, bool rotating);
 
   const Memory& copy(int64_t turn) const { return copies_[static_cast<size_t>(turn) % copies_.size()]; }
+  /// Of all copies together.
+  double bytes() const { return bytes_; }
   /// The results in copy 0.
   std::vector<std::vector<float>> results(Queue& queue, const Problem& problem) const;
 
  private:
   std::vector<std::shared_ptr<std::byte>> memory_;
   std::vector<Memory> copies_;
+  double bytes_;
 };
 
 }  // namespace systole::benchmarks

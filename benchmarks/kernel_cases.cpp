@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "benchmarks/case_list.h"
+#include "benchmarks/cpu_peers.h"
 #include "kernels/batch_norm/cases.h"
 #include "kernels/classification/cases.h"
 #include "kernels/common/philox.h"
@@ -145,9 +146,12 @@ void add_classification(Cases& cases) {
 
 using Conv1dRun = std::function<void(const Conv1dKernels&, Queue&, const Memory&)>;
 
-/// Our kernels, and cuDNN's where the device and the build have them.
+/// What a convolution does beside the product: oneDNN has it alone.
+enum class Convolution { plain, fused };
+
+/// Our kernels, and cuDNN's or oneDNN's where the device and the build have them.
 template <class Prepare>
-void add_convolution(Cases& cases, const char* kernel, const Conv1dCase& c, const Prepare& prepare) {
+void add_convolution(Cases& cases, const char* kernel, Convolution kind, const Conv1dCase& c, const Prepare& prepare) {
   cases.push_back({kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
                      Problem p;
                      const Conv1dRun run = prepare(p);
@@ -157,7 +161,12 @@ void add_convolution(Cases& cases, const char* kernel, const Conv1dCase& c, cons
                      if (device == Device::cuda)
                        p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m); });
 #endif
+#if defined(SYSTOLE_ONEDNN)
+                     if (device == Device::cpu && kind == Convolution::plain)
+                       p.add("onednn", [=](Queue& q, const Memory& m) { run(onednn_conv1d, q, m); });
+#endif
                      (void)device;
+                     (void)kind;
                      return p;
                    }});
 }
@@ -166,30 +175,31 @@ void add_conv1d(Cases& cases) {
   for (const Conv1dCase& c : conv1d_cases()) {
     const Conv1dShape s = c.shape;
     const float weight = 1 / std::sqrt(static_cast<float>(s.K * s.C_in));
-    add_convolution(cases, "conv1d.forward", c, [=](Problem& p) -> Conv1dRun {
+    add_convolution(cases, "conv1d.forward", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
       const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight), bias = p.normal(s.C_out),
                 y = p.result(s.output_size());
       return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
         k.forward(q, s, m[x], {}, m[w], m[bias], m[y], {});
       };
     });
-    add_convolution(cases, "conv1d.forward, normalising, with moments", c, [=](Problem& p) -> Conv1dRun {
-      const int64_t moments = int64_t{s.N} * s.C_out;
-      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight), scale = p.positive(s.C_in),
-                shift = p.normal(s.C_in), y = p.result(s.output_size()), mean = p.result(moments),
-                m2 = p.result(moments);
-      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.forward(q, s, m[x], {.scale = m[scale], .shift = m[shift], .relu = true}, m[w], nullptr, m[y],
-                  {m[mean], m[m2]});
-      };
-    });
-    add_convolution(cases, "conv1d.input_gradient", c, [=](Problem& p) -> Conv1dRun {
+    add_convolution(cases, "conv1d.forward, normalising, with moments", Convolution::fused, c,
+                    [=](Problem& p) -> Conv1dRun {
+                      const int64_t moments = int64_t{s.N} * s.C_out;
+                      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight),
+                                scale = p.positive(s.C_in), shift = p.normal(s.C_in), y = p.result(s.output_size()),
+                                mean = p.result(moments), m2 = p.result(moments);
+                      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
+                        k.forward(q, s, m[x], {.scale = m[scale], .shift = m[shift], .relu = true}, m[w], nullptr, m[y],
+                                  {m[mean], m[m2]});
+                      };
+                    });
+    add_convolution(cases, "conv1d.input_gradient", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
       const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), dz = p.result(s.input_size());
       return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
         k.input_gradient(q, s, m[dy], {}, m[w], m[dz], kOverwrite, {});
       };
     });
-    add_convolution(cases, "conv1d.input_gradient fused", c, [=](Problem& p) -> Conv1dRun {
+    add_convolution(cases, "conv1d.input_gradient fused", Convolution::fused, c, [=](Problem& p) -> Conv1dRun {
       const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), offset = p.normal(s.C_out, 0.1f),
                 slope = p.normal(s.C_out, 0.1f), dz = p.result(s.input_size()), g = p.result(int64_t{s.N} * s.C_in),
                 gd = p.result(int64_t{s.N} * s.C_in);
@@ -199,7 +209,7 @@ void add_conv1d(Cases& cases) {
                          {input.in(m, 1), m[g], m[gd]});
       };
     });
-    add_convolution(cases, "conv1d.weight_gradient", c, [=](Problem& p) -> Conv1dRun {
+    add_convolution(cases, "conv1d.weight_gradient", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
       const int x = p.normal(s.input_size()), dy = p.normal(s.output_size()), dw = p.result(s.weight_size()),
                 dbias = p.result(s.C_out);
       return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
@@ -247,7 +257,8 @@ void add_elementwise(Cases& cases) {
 
 using LinearRun = std::function<void(const LinearKernels&, Queue&, const Memory&)>;
 
-/// What the table has, which is cuBLAS on cuda, and there our plain kernels beside it.
+/// What the table has, which is cuBLAS on cuda, and there our plain kernels beside it; on cpu OpenBLAS where the build
+/// has it.
 template <class Prepare>
 void add_product(Cases& cases, const char* kernel, const LinearCase& c, const Prepare& prepare) {
   cases.push_back({kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
@@ -258,6 +269,10 @@ void add_product(Cases& cases, const char* kernel, const LinearCase& c, const Pr
 #if defined(SYSTOLE_CUDA)
                      if (device == Device::cuda)
                        p.add("systole", [=](Queue& q, const Memory& m) { run(cuda::linear, q, m); });
+#endif
+#if defined(SYSTOLE_OPENBLAS)
+                     if (device == Device::cpu)
+                       p.add("openblas", [=](Queue& q, const Memory& m) { run(openblas_linear, q, m); });
 #endif
                      return p;
                    }});

@@ -38,7 +38,7 @@ class Problem {
 
   std::vector<std::vector<float>> buffers;
   std::vector<int> results;
-  std::vector<Variant> variants;  // the first is the table's entry, which the cpu has too; the others need a GPU
+  std::vector<Variant> variants;  // the first is the table's entry, which the cpu has too; the others are peers
 };
 
 struct KernelCase {

@@ -1,7 +1,10 @@
 #include "benchmarks/origin.h"
 
 #include <ctime>
+#include <fmt/format.h>
 #include <fstream>
+
+#include "kernels/common/parallel.h"
 
 namespace systole::benchmarks {
 
@@ -10,6 +13,12 @@ std::string processor() {
   for (std::string line; std::getline(file, line);)
     if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
   return "unknown processor";
+}
+
+std::string machine(Device device) {
+  if (device == Device::cuda) return describe(device);
+  return fmt::format("{}, {}, {}", name(device), processor(),
+                     threads() == 1 ? "one thread" : fmt::format("{} threads", threads()));
 }
 
 std::string now() {

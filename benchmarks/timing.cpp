@@ -45,12 +45,18 @@ double Stopwatch::seconds_per_call(int calls) {
          calls;
 }
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 Timing measure(Queue& queue, const std::function<void(int64_t)>& call, int samples, double sample_seconds) {
   Stopwatch watch(queue, call, sample_seconds);
   std::vector<double> seconds(static_cast<size_t>(samples));
   for (double& sample : seconds) sample = watch.sample();
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front(), seconds.back(), samples, watch.calls()};
+  const auto [fastest, slowest] = std::minmax_element(seconds.begin(), seconds.end());
+  return {median(seconds), *fastest, *slowest, samples, watch.calls()};
 }
 
 }  // namespace systole::benchmarks

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "kernels/common/device.h"
 
@@ -27,6 +28,9 @@ class Stopwatch {
   int64_t turn_ = 0;
   int calls_;
 };
+
+/// Of at least one value; of an even number of them the upper one.
+double median(std::vector<double> values);
 
 struct Timing {
   double median, fastest, slowest;  // seconds of one call

@@ -1,5 +1,4 @@
-# What is measured and compared with: for systole bench, and for benchmark programs, which are built by name and not by
-# default: cmake --build --preset release --target bench_kernels
+# What is measured and compared with, for systole bench.
 
 find_package(Git QUIET)
 if(GIT_FOUND)
@@ -12,16 +11,23 @@ endif()
 
 set_property(SOURCE benchmarks/origin.cpp APPEND PROPERTY COMPILE_DEFINITIONS SYSTOLE_COMMIT="${SYSTOLE_COMMIT}")
 
-set(benchmark_sources agreement ceilings ceilings_cpu loss_work materialised_losses origin peak_memory timing whole_matrix_cpu)
+set(benchmark_sources agreement ceilings ceilings_cpu contrastive_cases device_memory kernel_cases loss_work
+  materialised_losses origin peak_memory timing whole_matrix_cpu)
+if(OPENBLAS_LIBRARY AND OPENBLAS_INCLUDE_DIR)
+  list(APPEND benchmark_sources linear_openblas)
+endif()
+if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE_DIR)
+  list(APPEND benchmark_sources conv1d_onednn)
+endif()
 list(TRANSFORM benchmark_sources REPLACE "(.+)" "benchmarks/\\1.cpp")
 add_library(systole_benchmarks STATIC ${benchmark_sources})
 target_link_libraries(systole_benchmarks PUBLIC systole_models)
 systole_device_kernels(systole_benchmarks ${CMAKE_SOURCE_DIR}/benchmarks/ceilings.cu
   ${CMAKE_SOURCE_DIR}/benchmarks/whole_matrix.cu)
-
-add_executable(bench_simclr_step EXCLUDE_FROM_ALL benchmarks/simclr_step.cpp)
-target_link_libraries(bench_simclr_step PRIVATE systole_models CLI11::CLI11)
-
-add_executable(bench_kernels EXCLUDE_FROM_ALL benchmarks/kernels.cpp benchmarks/kernel_cases.cpp
-  benchmarks/contrastive_cases.cpp benchmarks/device_memory.cpp)
-target_link_libraries(bench_kernels PRIVATE systole_benchmarks CLI11::CLI11 nlohmann_json::nlohmann_json)
+foreach(peer OPENBLAS ONEDNN)
+  if(${peer}_LIBRARY AND ${peer}_INCLUDE_DIR)
+    target_include_directories(systole_benchmarks SYSTEM PRIVATE ${${peer}_INCLUDE_DIR})
+    target_link_libraries(systole_benchmarks PRIVATE ${${peer}_LIBRARY})
+    target_compile_definitions(systole_benchmarks PRIVATE SYSTOLE_${peer})
+  endif()
+endforeach()

@@ -9,7 +9,9 @@ namespace systole::tools {
 
 void add_bench_augment(CLI::App& bench);
 void add_bench_data(CLI::App& bench);
+void add_bench_kernels(CLI::App& bench);
 void add_bench_loss(CLI::App& bench);
+void add_bench_step(CLI::App& bench);
 /// Not for users: systole bench loss starts it, once for each implementation and batch.
 void add_bench_loss_worker(CLI::App& bench);
 

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <ctime>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,10 +17,13 @@
 #include <zlib.h>
 
 #include "benchmarks/origin.h"
+#include "benchmarks/timing.h"
 #include "data/pack.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
 #include "tools/bench.h"
+#include "tools/bench_peer.h"
+#include "tools/bench_scaling.h"
 #include "tools/command.h"
 #include "tools/ecg_data.h"
 #include "tools/temporary_folder.h"
@@ -261,20 +263,15 @@ void take_samples(std::vector<Way>& ways, int samples, const Subject& s) {
 
 // --- What comes out --------------------------------------------------------------------------------------------------
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// How many times as long as one took another, round by round: the median.
 double times(const std::vector<double>& other, const std::vector<double>& one) {
   std::vector<double> ratios;
   for (size_t i = 0; i < one.size(); ++i) ratios.push_back(other[i] / one[i]);
-  return median(ratios);
+  return benchmarks::median(ratios);
 }
 
 ordered_json row_of(const Way& way, const std::vector<Way>& ways, const Subject& s) {
-  const double seconds = median(way.seconds), records = static_cast<double>(s.sources.size());
+  const double seconds = benchmarks::median(way.seconds), records = static_cast<double>(s.sources.size());
   ordered_json row{{"records", s.sources.size()},
                    {"by", way.name},
                    {"cache", way.cache},
@@ -283,7 +280,7 @@ ordered_json row_of(const Way& way, const std::vector<Way>& ways, const Subject&
                    {"fastest", *std::min_element(way.seconds.begin(), way.seconds.end())},
                    {"slowest", *std::max_element(way.seconds.begin(), way.seconds.end())},
                    {"rounds", way.seconds},
-                   {"cpu_seconds", median(way.cpu_seconds)},
+                   {"cpu_seconds", benchmarks::median(way.cpu_seconds)},
                    {"records_per_second", records / seconds},
                    {"megabytes_per_second", s.megabytes / seconds}};
   for (const Way& other : ways) {
@@ -320,31 +317,15 @@ void print(const ordered_json& row) {
   std::fflush(stdout);
 }
 
-/// The b of time = a · records^b that fits best: the slope of a line through the logarithms.
-double exponent_of(const std::vector<ordered_json>& rows) {
-  double x_mean = 0, y_mean = 0, xy = 0, xx = 0;
-  const auto x = [](const ordered_json& row) { return std::log(row["records"].get<double>()); };
-  const auto y = [](const ordered_json& row) { return std::log(row["seconds"].get<double>()); };
-  for (const ordered_json& row : rows) {
-    x_mean += x(row) / static_cast<double>(rows.size());
-    y_mean += y(row) / static_cast<double>(rows.size());
-  }
-  for (const ordered_json& row : rows) {
-    xy += (x(row) - x_mean) * (y(row) - y_mean);
-    xx += (x(row) - x_mean) * (x(row) - x_mean);
-  }
-  return xy / xx;
-}
-
 ordered_json exponents_of(const ordered_json& rows) {
-  std::map<std::string, std::vector<ordered_json>> by_way;
+  std::map<std::string, std::vector<std::pair<double, double>>> by_way;
   for (const ordered_json& row : rows)
     by_way[fmt::format("{} {}, threads: {}", row["by"].get<std::string>(), row["cache"].get<std::string>(),
                        row["threads"].get<int>())]
-        .push_back(row);
+        .emplace_back(row["records"].get<double>(), row["seconds"].get<double>());
   ordered_json exponents = ordered_json::object();
-  for (const auto& [way, rows_of_way] : by_way) {
-    exponents[way] = exponent_of(rows_of_way);
+  for (const auto& [way, points] : by_way) {
+    exponents[way] = fitted_exponent(points);
     fmt::print("time of {} grows as records^{:.2f}\n", way, exponents[way].get<double>());
   }
   return exponents;

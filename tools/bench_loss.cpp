@@ -77,49 +77,31 @@ struct Conditions {
   Precision precision;
   std::optional<Peer> peer;
   std::string why_no_peer;
-  double ceiling;  // FLOP/s; 0: none
+  std::string unit;  // whose rate the products are held against
+  double ceiling;    // FLOP/s; 0: none
 
-  /// The unit whose rate the products are held against.
-  std::string unit() const {
-    return device == Device::cpu || precision == Precision::f32 ? "FMA" : fmt::format("mma.sync {}", name(precision));
-  }
-  std::string machine() const {
-    if (device == Device::cuda) return describe(device);
-    return fmt::format("{}, {}, {}", name(device), benchmarks::processor(),
-                       threads() == 1 ? "one thread" : fmt::format("{} threads", threads()));
-  }
   /// Other load on the machine lowers a CPU's ceiling too: the highest of the run counts.
   void raise_ceiling() {
-    if (device == Device::cpu) ceiling = std::max(ceiling, benchmarks::cpu_fma_rate());
+    if (device == Device::cpu)
+      ceiling = std::max(ceiling, benchmarks::measure_arithmetic(device).flop_per_second(precision));
   }
 };
 
 Conditions prepare_conditions(const LossBenchOptions& o) {
-  Conditions c{.device = prepare(o.common), .precision = {}, .peer = {}, .why_no_peer = {}, .ceiling = 0};
+  Conditions c{.device = prepare(o.common), .precision = {}, .peer = {}, .why_no_peer = {}, .unit = {}, .ceiling = 0};
   c.precision = parse_precision(o.common.precision, c.device);
   prepare_environment_of_workers();
   c.peer = find_peer(o.peer, o.common, c.why_no_peer);
-  c.ceiling = benchmarks::measure_ceilings(c.device).flop_per_second(c.precision);
+  const benchmarks::Ceilings ceilings = benchmarks::measure_arithmetic(c.device);
+  c.unit = ceilings.unit(c.precision);
+  c.ceiling = ceilings.flop_per_second(c.precision);
   return c;
 }
 
-void print_peer(const Conditions& c) {
-  if (!c.peer) {
-    fmt::print("no PyTorch beside: {}\n", c.why_no_peer);
-    return;
-  }
-  const double rate = c.peer->product_flop_per_second;
-  fmt::print("pytorch: {} of {}, whose product of 1024 x 1024 matrices has {:.1f} GFLOP/s\n", c.peer->name,
-             c.peer->python, rate / 1e9);
-  if (c.device == Device::cpu && rate < 0.2 * c.ceiling)
-    fmt::print("  note: that is {:.0f} % of the ceiling. Its BLAS is a slow one, and its times say little\n",
-               100 * rate / c.ceiling);
-}
-
 void print_head(const LossBenchOptions& o, const Conditions& c) {
-  fmt::print("{}, {}, commit {}\n", c.machine(), name(c.precision), o.commit);
-  if (c.ceiling > 0) fmt::print("ceiling: {} {:.1f} GFLOP/s\n", c.unit(), c.ceiling / 1e9);
-  print_peer(c);
+  fmt::print("{}, {}, commit {}\n", benchmarks::machine(c.device), name(c.precision), o.commit);
+  if (c.ceiling > 0) fmt::print("ceiling: {} {:.1f} GFLOP/s\n", c.unit, c.ceiling / 1e9);
+  print_peer(c.peer, c.why_no_peer, c.device, c.ceiling);
   fmt::print("{:<13} {:>8} {:>5} {:<13} {:>11} {:>7} {:>8} {:>9} {:>8} {:>8} {:>8} {:>9}\n", "loss", "M", "D", "by",
              "ms a step", "spread", "x ours", "GFLOP/s", "ceiling", "peak MB", "loss", "gradient");
 }
@@ -169,9 +151,9 @@ ordered_json report(const LossBenchOptions& o, const Conditions& c, const std::v
           {"date", benchmarks::now()},
           {"commit", o.commit},
           {"run", to_json(o.common)},
-          {"device_text", c.machine()},
+          {"device_text", benchmarks::machine(c.device)},
           {"threads", threads()},
-          {"ceiling", {{"unit", c.unit()}, {"flop_per_second", c.ceiling}}},
+          {"ceiling", {{"unit", c.unit}, {"flop_per_second", c.ceiling}}},
           {"peer", peer},
           {"allowed_error", benchmarks::allowed_error(c.precision)},
           {"rows", rows}};
@@ -207,9 +189,10 @@ void bench_loss(const LossBenchOptions& o) {
           results.push_back(std::move(result));
         }
       }
-  if (c.ceiling > 0) fmt::print("ceiling, the highest of the run: {} {:.1f} GFLOP/s\n", c.unit(), c.ceiling / 1e9);
+  if (c.ceiling > 0) fmt::print("ceiling, the highest of the run: {} {:.1f} GFLOP/s\n", c.unit, c.ceiling / 1e9);
   if (!o.json.empty()) write_file_atomically(o.json, report(o, c, results).dump(1) + "\n");
-  if (!o.plot.empty()) plot_losses(o.plot, results, fmt::format("{}, {}", c.machine(), name(c.precision)));
+  if (!o.plot.empty())
+    plot_losses(o.plot, results, fmt::format("{}, {}", benchmarks::machine(c.device), name(c.precision)));
   require_agreement(results, benchmarks::allowed_error(c.precision));
 }
 

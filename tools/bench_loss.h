@@ -8,24 +8,10 @@
 #include <vector>
 
 #include "tools/bench_loss_batch.h"
+#include "tools/bench_peer.h"
 #include "tools/command.h"
 
 namespace systole::tools {
-
-/// Sets, once threads are set, what OpenMP and BLAS libraries of the workers read when they are loaded. Threads that
-/// wait must soon leave the cores to the next worker, and yet be there for the next loop of their own.
-void prepare_environment_of_workers();
-
-/// A Python whose PyTorch can be compared with.
-struct Peer {
-  std::string python;
-  std::string name;  // "PyTorch 1.13.0"
-  double product_flop_per_second;
-};
-
-/// `python` is a program, or "auto" for python3 if it can, or "none". Says in `why_not` why there is no peer. Throws
-/// UsageError when a program that was named cannot be one.
-std::optional<Peer> find_peer(const std::string& python, const CommonOptions& common, std::string& why_not);
 
 /// One implementation of a loss on one batch.
 struct LossResult {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <fstream>
 #include <memory>
@@ -15,28 +14,17 @@
 #include "benchmarks/agreement.h"
 #include "benchmarks/loss_work.h"
 #include "benchmarks/materialised_losses.h"
+#include "benchmarks/timing.h"
 #include "kernels/common/parallel.h"
 #include "tools/bench_loss.h"
+#include "tools/bench_peer.h"
 #include "tools/worker_process.h"
 
 namespace systole::tools {
 namespace {
 
 constexpr double kSampleSeconds = 0.05;                   // at least; on simt a single call
-constexpr std::chrono::milliseconds kPause{5};            // threads that wait for work have stopped spinning by then
 constexpr const char* kWorkerProgram = "/proc/self/exe";  // this one
-
-/// Of PyTorch: simt is a CPU, whose PyTorch then confirms values in float32.
-std::vector<std::string> device_arguments(const CommonOptions& common) {
-  const bool cuda = parse_device(common.device) == Device::cuda;
-  return {"--device",  cuda ? "cuda" : "cpu",    "--precision", cuda ? common.precision : "f32",
-          "--threads", std::to_string(threads())};
-}
-
-std::vector<std::string> joined(std::vector<std::string> a, const std::vector<std::string>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// One implementation at work on a batch.
 class Contestant {
@@ -68,11 +56,6 @@ class Contestant {
   nlohmann::json ready_;
   std::vector<double> seconds_;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 /// A result and who computes it; nobody where it failed or was left out.
 struct Entry {
@@ -106,7 +89,7 @@ class Contest {
       start("pytorch", work_.plain_products,
             joined(joined({how.peer->python, peer_script("losses.py").string(), "--temperature",
                            fmt::to_string(loss.temperature)},
-                          device_arguments(how.common)),
+                          peer_device_arguments(how.common)),
                    batch_arguments("pytorch")));
   }
 
@@ -153,7 +136,7 @@ class Contest {
   void take_samples(bool backwards) {
     const auto sample = [](Entry& entry) {
       if (!entry.contestant) return;
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kPauseOfTurn);
       try {
         entry.contestant->take_sample();
       } catch (const std::exception& error) {
@@ -174,12 +157,12 @@ class Contest {
     const std::vector<double>& seconds = entry.contestant->seconds();
     std::vector<double> ratios;
     for (size_t i = 0; i < seconds.size(); ++i) ratios.push_back(seconds[i] / ours.seconds()[i]);
-    r.seconds = median(seconds);
+    r.seconds = benchmarks::median(seconds);
     r.fastest = *std::min_element(seconds.begin(), seconds.end());
     r.slowest = *std::max_element(seconds.begin(), seconds.end());
     r.samples = static_cast<int>(seconds.size());
     r.calls = entry.contestant->ready()["calls"];
-    r.times_ours = median(ratios);
+    r.times_ours = benchmarks::median(ratios);
     r.peak_bytes = entry.contestant->ready()["peak_bytes"];
     r.loss_value = number(entry.contestant->ready()["loss"]);
     const double expected = number(ours.ready()["loss"]);
@@ -201,36 +184,6 @@ class Contest {
 };
 
 }  // namespace
-
-void prepare_environment_of_workers() {
-  const std::string count = std::to_string(threads());
-  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"})
-    setenv(name, count.c_str(), 1);
-  setenv("OMP_WAIT_POLICY", "passive", 0);
-  setenv("GOMP_SPINCOUNT", "10000", 0);        // of libgomp: about 0.1 ms
-  setenv("OPENBLAS_THREAD_TIMEOUT", "18", 0);  // 2^18 clocks
-}
-
-std::optional<Peer> find_peer(const std::string& python, const CommonOptions& common, std::string& why_not) {
-  if (python == "none") {
-    why_not = "--peer none";
-    return std::nullopt;
-  }
-  const std::string program = python == "auto" ? "python3" : python;
-  try {
-    WorkerProcess process(program,
-                          joined({program, peer_script("losses.py").string(), "--describe"}, device_arguments(common)));
-    const auto answer = nlohmann::json::parse(process.line());
-    if (!answer.contains("missing")) return Peer{program, answer["name"], answer["product_flop_per_second"]};
-    why_not = fmt::format("{}: {}", program, answer["missing"].get<std::string>());
-  } catch (const nlohmann::json::exception&) {
-    why_not = fmt::format("{} does not answer as losses.py does", program);
-  } catch (const Error& error) {
-    why_not = error.what();
-  }
-  if (python != "auto") throw UsageError(fmt::format("--peer must be a Python with PyTorch: {}", why_not));
-  return std::nullopt;
-}
 
 std::vector<LossResult> measure_loss(const LossMeasurement& how, const models::LossDefinition& loss, int M, int D) {
   return Contest(how, loss, M, D).results();

@@ -18,16 +18,18 @@ struct Style {
   bool hollow;
 };
 constexpr ChartColour kBlue{0.00, 0.45, 0.70}, kVermillion{0.84, 0.37, 0.00}, kGreen{0.00, 0.62, 0.45},
-    kPurple{0.80, 0.47, 0.65}, kOrange{0.90, 0.62, 0.00}, kSkyBlue{0.34, 0.71, 0.91}, kYellow{0.94, 0.89, 0.26};
+    kPurple{0.80, 0.47, 0.65}, kOrange{0.90, 0.62, 0.00}, kSkyBlue{0.34, 0.71, 0.91}, kYellow{0.94, 0.89, 0.26},
+    kBrown{0.60, 0.40, 0.20};
 constexpr ChartColour kLighterBlue{0.20, 0.56, 0.84}, kDarkerYellow{0.78, 0.70, 0.00};  // to be seen on their grounds
-constexpr std::array<Style, 8> kStyles{{{kBlue, kLighterBlue, 0, 0, false},
+constexpr std::array<Style, 9> kStyles{{{kBlue, kLighterBlue, 0, 0, false},
                                         {kVermillion, kVermillion, 4, 0.5, false},
                                         {kGreen, kGreen, 3, 0, false},
                                         {kPurple, kPurple, 4, 0, false},
                                         {kLight.ink, kDark.ink, 3, 0.5, false},
                                         {kOrange, kOrange, 0, 0, true},
                                         {kSkyBlue, kSkyBlue, 4, 0.5, true},
-                                        {kDarkerYellow, kYellow, 3, 0, true}}};
+                                        {kDarkerYellow, kYellow, 3, 0, true},
+                                        {kBrown, kBrown, 4, 0, true}}};
 
 }  // namespace
 

@@ -19,18 +19,26 @@ void add_threads_option(CLI::App& command, CommonOptions& options) {
       ->capture_default_str();
 }
 
-static void add_seed_option(CLI::App& command, CommonOptions& options) {
+void add_seed_option(CLI::App& command, CommonOptions& options) {
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
 }
 
-void add_machine_options(CLI::App& command, CommonOptions& options) {
+void add_device_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "Where kernels run: auto, cpu, simt or cuda")->capture_default_str();
   command
       .add_option("--precision", options.precision,
                   "Of the factors of convolutions and matrix products: f32; on cuda and simt also tf32 or bf16")
       ->capture_default_str();
+}
+
+void add_convolution_option(CLI::App& command, CommonOptions& options) {
   command.add_option("--conv", options.convolution, "Whose convolution the device cuda uses: systole or cudnn")
       ->capture_default_str();
+}
+
+void add_machine_options(CLI::App& command, CommonOptions& options) {
+  add_device_options(command, options);
+  add_convolution_option(command, options);
   add_threads_option(command, options);
 }
 

@@ -21,8 +21,11 @@ struct CommonOptions {
   uint64_t seed = 42;
 };
 
-/// Adds --threads.
+/// Each adds what it is named after; add_device_options --device and --precision.
+void add_device_options(CLI::App& command, CommonOptions& options);
+void add_convolution_option(CLI::App& command, CommonOptions& options);
 void add_threads_option(CLI::App& command, CommonOptions& options);
+void add_seed_option(CLI::App& command, CommonOptions& options);
 /// Adds --threads and --seed.
 void add_host_options(CLI::App& command, CommonOptions& options);
 /// Adds --device, --precision, --conv and --threads.

@@ -132,6 +132,17 @@ class PanelDrawing {
       if (is_drawn(guide.from) && is_drawn(guide.to))
         draw_segment(cairo_, paper_.grey, 0.2, scales_.at(guide.from), scales_.at(guide.to));
     cairo_restore(cairo_);
+    for (const ChartGuide& guide : panel_.guides)
+      if (!guide.name.empty()) write_along(guide);
+  }
+
+  void write_along(const ChartGuide& guide) const {
+    const ChartPosition from = scales_.at(guide.from), to = scales_.at(guide.to);
+    cairo_save(cairo_);
+    cairo_translate(cairo_, from.x, from.y);
+    cairo_rotate(cairo_, std::atan2(to.y - from.y, to.x - from.x));
+    write_text(cairo_, {2, -0.8}, kSmallSize, paper_.grey, Align::left, guide.name);
+    cairo_restore(cairo_);
   }
 
   ChartPosition at(size_t line, const ChartPoint& point) const {
@@ -171,7 +182,7 @@ class PanelDrawing {
     cairo_set_line_width(cairo_, kLineWidth);
     cairo_new_path(cairo_);
     for (const ChartPoint& point : line.points)
-      if (is_drawn(point)) cairo_line_to(cairo_, at(i, point).x, at(i, point).y);
+      if (line.joined && is_drawn(point)) cairo_line_to(cairo_, at(i, point).x, at(i, point).y);
     cairo_stroke(cairo_);
     cairo_restore(cairo_);
     for (const ChartPoint& point : line.points)
@@ -279,7 +290,8 @@ void draw_legend_entry(cairo_t* cairo, const LineChart& chart, const ChartLine& 
   const double height = at.y - 0.35 * kTextSize;  // the middle of a small letter
   cairo_save(cairo);
   if (is_dashed(line.style)) set_dashes(cairo, kDash);
-  draw_segment(cairo, colour_of(line.style, chart.theme), kLineWidth, {at.x, height}, {at.x + kLegendStroke, height});
+  if (line.joined)
+    draw_segment(cairo, colour_of(line.style, chart.theme), kLineWidth, {at.x, height}, {at.x + kLegendStroke, height});
   cairo_restore(cairo);
   if (line.marks) draw_mark(cairo, line.style, chart.theme, {at.x + kLegendStroke / 2, height});
   write_text(cairo, {at.x + kLegendStroke + 1.5, at.y}, kTextSize, paper_of(chart.theme).ink, Align::left, line.name);

@@ -36,11 +36,13 @@ struct ChartLine {
   size_t style = 0;                // of its colour and mark; after the last one they begin again, dashed
   bool marks = true;
   std::string raised{};  // small and raised behind the name: an exponent
+  bool joined = true;    // else the points stand alone
 };
 
-/// A thin dashed line behind the others.
+/// A thin dashed line behind the others, with a name along its beginning.
 struct ChartGuide {
   ChartPoint from, to;
+  std::string name{};
 };
 
 struct ChartPanel {

@@ -1,7 +1,6 @@
 #include "tools/worker_process.h"
 
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
 #include <spawn.h>
@@ -13,11 +12,6 @@
 #include "kernels/common/error.h"
 
 namespace systole::tools {
-
-std::filesystem::path peer_script(const std::string& file) {
-  const char* moved = std::getenv("SYSTOLE_SOURCE_DIR");
-  return std::filesystem::path(moved ? moved : SYSTOLE_SOURCE_DIR) / "benchmarks/peers" / file;
-}
 
 WorkerProcess::WorkerProcess(std::string name, std::vector<std::string> command) : name_(std::move(name)) {
   int ends[2];  // a socket and no pipe: to write to a pipe whose reader has ended would end us

@@ -2,15 +2,11 @@
 // own, its memory and its threads.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <sys/types.h>
 #include <vector>
 
 namespace systole::tools {
-
-/// A script of benchmarks/peers: below SYSTOLE_SOURCE_DIR where the program was built elsewhere.
-std::filesystem::path peer_script(const std::string& file);
 
 class WorkerProcess {
  public:

@@ -1,7 +1,7 @@
 """Runs two benchmark commands in turn, n rounds, and prints how they compare.
 
   python3 benchmarks/peers/compare_step.py --rounds 5 \\
-      --ours "<a command of Systole>" --peer "python3 benchmarks/peers/simclr_step.py --threads 2 --steps 5"
+      --ours "build/release/systole bench augment --augment ssrl" --peer "python3 benchmarks/peers/augment.py"
 
 Each command's last line of output must be JSON with "seconds_per_step". They take turns, so that a busy or a warming
 machine meets both alike; who starts a round alternates too. The ratio is taken per round (peer / ours; above 1: ours is

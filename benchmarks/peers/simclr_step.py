@@ -2,8 +2,11 @@
 
 One step: two views [N, 12, L], each its own forward pass through encoder, mean over time and projector (as the
 published code does, so BatchNorm's statistics are per view), NT-Xent at τ = 0.07, backward, Adam. No augmentation, no
-loader: the views are random and wait in memory, a few batches in rotation. The last line is JSON;
-seconds_per_step is the median. --precision: f32; tf32 (cuda); bf16, which is PyTorch's autocast (cuda).
+loader: the views are random and wait in memory, a few batches in rotation. --precision: f32; tf32 (cuda); bf16, which
+is PyTorch's autocast (cuda).
+
+The last line is JSON; seconds_per_step is the median. With --answer it is the other side of `systole bench step`: after
+the warm-up a line says that it is ready, then every line on standard input is answered with the seconds of one step.
 
 FLOP: 2 per multiply-add, three products per convolution (forward, input gradient, weight gradient), two views:
 1.18 GFLOP per ECG at 12 × 1000. Left out: the projector (0.8 % more), BatchNorm, loss and Adam. Counted although nobody
@@ -13,6 +16,7 @@ needs it: the input gradient of the first layer (1.4 % of the sum).
 import argparse
 import json
 import statistics
+import sys
 import time
 
 import torch
@@ -59,26 +63,39 @@ def flop_per_ecg(length):
     return 2 * 3 * 2 * multiply_adds
 
 
-def seconds_of_steps(options):
-    device, warmup, steps = options.device, options.warmup, options.steps
-    model = make_model().train().to(device)
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
-    shape = (options.batch_size, LEADS, options.length)
-    batches = [[torch.randn(shape, device=device) for _ in range(2)] for _ in range(BATCHES)]
-    seconds = []
-    for step in range(warmup + steps):
+class Step:
+    """Training steps; a call makes one and gives its seconds."""
+
+    def __init__(self, options):
+        self.options, self.count = options, 0
+        self.model = make_model().train().to(options.device)
+        self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        shape = (options.batch_size, LEADS, options.length)
+        self.batches = [[torch.randn(shape, device=options.device) for _ in range(2)] for _ in range(BATCHES)]
+        for _ in range(options.warmup):
+            self()
+
+    def __call__(self):
+        device, views = self.options.device, self.batches[self.count % BATCHES]
+        self.count += 1
         wait_for(device)
         start = time.perf_counter()
-        adam.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16"):
-            loss = nt_xent(torch.cat([model(view) for view in batches[step % BATCHES]]), TEMPERATURE)
+        self.adam.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            loss = nt_xent(torch.cat([self.model(view) for view in views]), TEMPERATURE)
         loss.backward()
-        adam.step()
+        self.adam.step()
         wait_for(device)
-        seconds.append(time.perf_counter() - start)
-    if not torch.isfinite(loss):
-        raise SystemExit(f"the loss after {warmup + steps} steps is {loss.item()}")
-    return seconds[warmup:]
+        seconds = time.perf_counter() - start
+        if not torch.isfinite(loss):
+            raise SystemExit(f"the loss after {self.count} steps is {loss.item()}")
+        return seconds
+
+
+def answer(step):
+    print(json.dumps({"ready": True}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(step()), flush=True)
 
 
 def main():
@@ -90,12 +107,17 @@ def main():
     parser.add_argument("--length", type=int, default=1000, help="samples per lead")
     parser.add_argument("--steps", type=int, default=10, help="timed steps")
     parser.add_argument("--warmup", type=int, default=2, help="steps before them")
+    parser.add_argument("--answer", action="store_true", help="answer each line on standard input by a step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     set_precision(options.precision)
 
-    seconds = seconds_of_steps(options)
+    step = Step(options)
+    if options.answer:
+        answer(step)
+        return
+    seconds = [step() for _ in range(options.steps)]
     median = statistics.median(seconds)
     rate = options.batch_size / median
     result = {"peer": f"PyTorch {torch.__version__}, eager", "device": options.device, "precision": options.precision}

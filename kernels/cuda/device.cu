@@ -114,6 +114,13 @@ size_t available_memory() {
   return memory_state().free;
 }
 
+size_t l2_cache_bytes() {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "finding the GPU");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device), "reading the size of the L2 cache");
+  return static_cast<size_t>(bytes);
+}
+
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes) {
   // From pageable memory the call returns when `from` has been read.
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(queue)), "a copy to the device");

@@ -26,6 +26,8 @@ std::shared_ptr<std::byte> allocate(size_t bytes);
 size_t memory_in_use();
 /// Bytes of the GPU's memory that are free.
 size_t available_memory();
+/// What the GPU's L2 cache holds.
+size_t l2_cache_bytes();
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes);
 void copy_to_host(const Queue& queue, void* to, const void* from, size_t bytes);
 void copy_on_device(const Queue& queue, void* to, const void* from, size_t bytes);

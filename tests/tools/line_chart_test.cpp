@@ -137,7 +137,7 @@ TEST_CASE("line_chart: what lies outside of the axes is cut off, and every style
   CHECK(line.pixels > 0);
   CHECK(line.bottom - line.top <= chart.panel_height_mm + 3);
   for (const ChartTheme theme : {ChartTheme::light, ChartTheme::dark})
-    for (size_t a = 0; a < 8; ++a)
+    for (size_t a = 0; a < 9; ++a)
       for (size_t b = 0; b < a; ++b) CHECK(chart_colour(a, theme) != chart_colour(b, theme));
   CHECK(chart_colour(0, ChartTheme::light) == "#0073b3");
 }
