@@ -242,5 +242,5 @@ TEST_CASE("bench --compare: a mistake is one sentence") {
   said(fmt::format("bench --compare {} {}", good.string(), (out / "none.json").string()), 1,
        {"none.json", "cannot be read"});
   said("bench --compare " + good.string(), 2, {"--compare"});
-  said("bench", 2, {"augment, kernels, loss and step", "--compare"});
+  said("bench", 2, {"augment, data, kernels, loss and step", "--compare"});
 }
