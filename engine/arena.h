@@ -17,8 +17,8 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// An arena without memory behind its addresses, without end: for a dry run (kernels/common/dry_run.h), whose extent()
-  /// is what a real step will need.
+  /// An arena without memory behind its addresses, without end: for a dry run (kernels/common/dry_run.h), whose
+  /// extent() is what a real step will need.
   static Arena imaginary(Device device);
 
   /// `bytes` of the arena, 64-byte aligned, free again with the last copy of the storage: the first gap that is wide

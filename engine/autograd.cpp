@@ -60,7 +60,8 @@ const Tensor& InputGradients::sums() const {
 Tensor record(const char* operation, Tensor output, std::initializer_list<const Tensor*> inputs,
               Node::Backward backward, Recorded recorded) {
   output.set_node(nullptr);
-  const bool wanted = recorded == Recorded::always || std::any_of(inputs.begin(), inputs.end(), [](const Tensor* t) { return t->node() != nullptr; });
+  const bool wanted = recorded == Recorded::always ||
+                      std::any_of(inputs.begin(), inputs.end(), [](const Tensor* t) { return t->node() != nullptr; });
   if (NoGradient::is_active() || !wanted) return output;
   auto node = std::make_shared<Node>();
   node->operation = operation;

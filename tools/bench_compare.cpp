@@ -20,7 +20,8 @@ using nlohmann::json;
 const std::map<std::string, std::vector<std::string>> kKeys{{"kernels", {"kernel", "shape", "by"}},
                                                             {"step", {"batch_size", "length", "threads", "by"}},
                                                             {"loss", {"loss", "rows", "dims", "by"}},
-                                                            {"augment", {"augmentation"}}};
+                                                            {"augment", {"augmentation"}},
+                                                            {"data", {"records", "by", "cache", "threads"}}};
 
 /// Under which conditions the whole file is measured.
 constexpr const char* kSettings[] = {"run",   "precision",  "threads", "encoder", "augment",
@@ -62,7 +63,7 @@ ResultFile read_results(const std::filesystem::path& path) {
   } catch (const json::parse_error& error) {
     throw Error(fmt::format("{} is not JSON, at byte {}", path.string(), error.byte));
   }
-  const std::string expected = "a result of systole bench kernels, step, loss or augment";
+  const std::string expected = "a result of systole bench kernels, step, loss, augment or data";
   const auto keys = kKeys.find(file.content.is_object() ? file.text("benchmark") : "");
   if (keys == kKeys.end() || !file.content.contains("rows") || !file.content["rows"].is_array())
     throw Error(fmt::format("{} is not {}", path.string(), expected));

@@ -7,8 +7,8 @@
 
 namespace systole::tools {
 
-/// The b of time = a · size^b that fits pairs (size, time) best: the slope of the line through their logarithms, by least
-/// squares.
+/// The b of time = a · size^b that fits pairs (size, time) best: the slope of the line through their logarithms, by
+/// least squares.
 double fitted_exponent(const std::vector<std::pair<double, double>>& points);
 
 /// One time, and the sizes that it is of, by name; all points have the same names in the same order.

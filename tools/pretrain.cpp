@@ -231,11 +231,11 @@ void reserve_memory(const PretrainOptions& o, Pretraining& run, Device device, s
       const size_t middle = fits + (too_large - fits) / 2;
       (run.step_bytes(middle) > available ? too_large : fits) = middle;
     }
-    throw Error(fmt::format("--batch-size {}: a step takes {}, but {} of memory are free; {}{}", o.training.batch_size,
-                            gigabytes(bytes), gigabytes(available),
-                            fits >= 2 ? fmt::format("the largest batch that fits is {}", fits)
-                                      : std::string("not even a batch of 2 fits"),
-                            o.recompute ? ", or more with --accumulate" : ", or more with --recompute or --accumulate"));
+    throw Error(fmt::format(
+        "--batch-size {}: a step takes {}, but {} of memory are free; {}{}", o.training.batch_size, gigabytes(bytes),
+        gigabytes(available),
+        fits >= 2 ? fmt::format("the largest batch that fits is {}", fits) : std::string("not even a batch of 2 fits"),
+        o.recompute ? ", or more with --accumulate" : ", or more with --recompute or --accumulate"));
   }
   run.reserve(bytes);
   fmt::print(stderr, "memory: {} for a step of {} ECGs, of {} that are free\n", gigabytes(bytes), batch,

@@ -13,8 +13,8 @@ namespace systole {
 /// enough.
 std::shared_ptr<std::byte> allocate_memory(Device device, size_t bytes);
 
-/// Bytes that could be allocated now without any program having to give way: of the GPU's memory, elsewhere of the host's,
-/// within the limit of the control group (version 2) that the process runs in.
+/// Bytes that could be allocated now without any program having to give way: of the GPU's memory, elsewhere of the
+/// host's, within the limit of the control group (version 2) that the process runs in.
 size_t available_memory(Device device);
 
 /// Host → device. Returns when `from` may be changed.

@@ -90,7 +90,8 @@ TEST_CASE("parts: where the loss is a mean over records, those of the parts are 
 
   std::vector<float> gradient(static_cast<size_t>(store.gradients().count()));
   double expected = 0;
-  for (const auto& [first, count, seed] : {std::tuple{0u, 2u, uint64_t{7}}, {2u, 3u, uint64_t{7} ^ uint64_t{1} << 32}}) {
+  for (const auto& [first, count, seed] :
+       {std::tuple{0u, 2u, uint64_t{7}}, {2u, 3u, uint64_t{7} ^ uint64_t{1} << 32}}) {
     store.zero_gradients();
     const Tensor loss = objective.loss(views(first, count), std::span(ids).subspan(first, count), seed, 2).loss;
     backward(loss);

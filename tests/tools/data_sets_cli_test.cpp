@@ -8,6 +8,7 @@
 #include "data/csv.h"
 #include "data/wfdb.h"
 #include "tests/support.h"
+#include "tests/tools/expect.h"
 #include "tests/tools/run.h"
 
 namespace fs = std::filesystem;
@@ -28,22 +29,6 @@ const fs::path& patients() {
 }
 
 constexpr const char* kSmall = "--epochs 2 --batch-size 16 --width 4";
-
-std::string succeeded(const std::string& arguments) {
-  const Outcome outcome = run(arguments);
-  INFO(arguments << "\n" << outcome.output);
-  REQUIRE(outcome.code == 0);
-  return outcome.output;
-}
-
-/// A command that must fail with this code and these words in its last line.
-void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words) {
-  const Outcome outcome = run(arguments);
-  INFO(arguments << "\n" << outcome.output);
-  CHECK(outcome.code == code);
-  const std::string sentence = outcome.output.substr(outcome.output.rfind("systole: "));
-  for (const std::string& word : words) CHECK_MESSAGE(sentence.find(word) != std::string::npos, word);
-}
 
 /// The generated database as a hospital would export it: ecg_id, patient, and two labels, one of which is not known for
 /// every seventh record.

@@ -8,6 +8,7 @@
 #include "data/record_loader.h"
 #include "data/wfdb.h"
 #include "tests/support.h"
+#include "tests/tools/expect.h"
 #include "tests/tools/run.h"
 
 namespace fs = std::filesystem;
@@ -15,22 +16,6 @@ using namespace systole;
 using namespace systole::test;
 
 namespace {
-
-std::string succeeded(const std::string& arguments) {
-  const Outcome outcome = run(arguments);
-  INFO(arguments << "\n" << outcome.output);
-  REQUIRE(outcome.code == 0);
-  return outcome.output;
-}
-
-/// A command that must fail with this code and these words in its last line.
-void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words) {
-  const Outcome outcome = run(arguments);
-  INFO(arguments << "\n" << outcome.output);
-  REQUIRE(outcome.code == code);
-  const std::string sentence = outcome.output.substr(outcome.output.rfind("systole: "));
-  for (const std::string& word : words) CHECK_MESSAGE(sentence.find(word) != std::string::npos, word);
-}
 
 /// 60 synthetic patients, generated and packed once.
 struct Patients {

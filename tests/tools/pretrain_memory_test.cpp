@@ -28,7 +28,8 @@ TEST_CASE("tools: --recompute changes nothing but memory, which is said before t
   CHECK(read_file(out / "plain.pt") == read_file(out / "again.pt"));
 }
 
-TEST_CASE("tools: --accumulate trains with every method on the cpu and on simt, and is refused where it means nothing") {
+TEST_CASE(
+    "tools: --accumulate trains with every method on the cpu and on simt, and is refused where it means nothing") {
   const TemporaryFolder out;
   for (const char* options : {"", "--loss supcon --positives patient", "--method byol", "--method clocs --slots leads"})
     for (const char* device : {"cpu", "simt"}) {
