@@ -196,11 +196,14 @@ Batches::Batches(const data::Dataset& dataset, const data::Normalization& normal
 }
 
 Tensor Batches::views(std::span<const size_t> records, const Views& how) const {
-  const int N = static_cast<int>(records.size()), C = static_cast<int>(dataset_.lead_count());
   const std::vector<int32_t> index(records.begin(), records.end());
-  const Tensor index_on_device = Tensor::from(index, {N}, device_);
+  return views(Tensor::from(index, {static_cast<int64_t>(index.size())}, device_), how);
+}
+
+Tensor Batches::views(const Tensor& records, const Views& how) const {
+  const int N = static_cast<int>(records.count()), C = static_cast<int>(dataset_.lead_count());
   augment::ViewSource source = source_;
-  source.records = reinterpret_cast<const uint32_t*>(index_on_device.bytes_begin());
+  source.records = reinterpret_cast<const uint32_t*>(records.bytes_begin());
   if (how.recipe.vcg.p > 0) source.vcg = augment::vcg_transform(how.recipe, dataset_.leads);
   Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
   Queue queue(device_);

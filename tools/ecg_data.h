@@ -81,10 +81,12 @@ class Batches {
     augment::Recipe recipe{};
     augment::Segment segment = augment::Segment::centre;
     uint64_t seed = 0;
-    uint32_t step = 0;
+    StepNumber step{};
   };
   /// [count · N, L, leads], view after view.
   Tensor views(std::span<const size_t> records, const Views& how) const;
+  /// The same of records whose numbers stand in the device's memory, i32 [N].
+  Tensor views(const Tensor& records, const Views& how) const;
   /// [N, classes], 0 or 1.
   Tensor targets(std::span<const size_t> records) const;
 

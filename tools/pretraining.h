@@ -7,9 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/arena.h"
-#include "models/batch_parts.h"
-#include "models/objective.h"
+#include "models/training_step.h"
 #include "tools/ecg_data.h"
 #include "tools/pretraining_methods.h"
 #include "tools/recipe_options.h"
@@ -33,41 +31,35 @@ struct PretrainingOptions {
 /// record.
 class Pretraining {
  public:
+  /// Throws Error for fewer than two records.
   Pretraining(const PretrainingOptions& options, const ViewOptions& views, const data::Dataset& dataset,
-              const data::Normalization& normalization, Device device);
+              std::span<const size_t> records, const data::Normalization& normalization, Device device);
 
-  /// Bytes that the tensors of a step of so many records take, counted in a dry run. What kernels need while they run
-  /// is not among them: some megabytes.
-  size_t step_bytes(size_t records);
-  /// Makes room for a step of so many bytes in one piece.
-  void reserve(size_t bytes) { arena_.reserve(bytes); }
-  void run(std::span<const size_t> records, RunLog& log);
+  models::TrainingStep& step() { return *step_; }
+  void run(RunLog& log);
   const ParameterStore& store() const { return store_; }
   const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
-  struct Result {
-    double loss, gradient_norm;
-    int64_t left_out;  // rows without a positive, counted in steps that are logged
-  };
-
-  std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
+  std::vector<size_t> order_of_epoch(uint32_t epoch) const;
+  std::span<const size_t> batch_of(std::span<const size_t> order, int64_t step_of_epoch) const;
   /// Of the records, or of their patients.
   std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
   bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  Result step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all);
-  /// Forward and backward pass of a batch: its loss, and its gradient in the store.
-  models::BatchLoss add_gradient(std::span<const size_t> records, uint32_t step);
+  /// The steps of an epoch, from its order of records.
+  std::vector<models::TrainingStep::Input> inputs_of(std::span<const size_t> order, const Schedule& schedule) const;
 
   PretrainingOptions options_;
   const ViewOptions& views_;
   Batches batches_;
+  std::vector<size_t> records_;
   std::vector<int32_t> patients_;  // of all records of the data set
-  Arena arena_;
+  int64_t steps_per_epoch_;
   ParameterStore store_;
   std::unique_ptr<models::Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<models::TrainingStep> step_;
 };
 
 }  // namespace systole::tools
