@@ -92,6 +92,7 @@ class Batches {
 
   const data::Dataset& dataset() const { return dataset_; }
   int length() const { return length_; }
+  Device device() const { return device_; }
 
  private:
   const data::Dataset& dataset_;
