@@ -102,8 +102,4 @@ void store_values(Dataset& dataset, size_t record, size_t lead, const WfdbSignal
   store(dataset, record, lead, signal, values, storage_of_values(values));
 }
 
-void store_nothing(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal) {
-  dataset.scale[record * dataset.lead_count() + lead] = static_cast<float>(kept_unit(signal.unit).factor / signal.gain);
-}
-
 }  // namespace systole::data

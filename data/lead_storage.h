@@ -39,7 +39,4 @@ bool store_samples(Dataset& dataset, size_t record, size_t lead, const WfdbSigna
 void store_values(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal,
                   std::span<const double> values);
 
-/// Stores a lead that has no valid sample as zeros.
-void store_nothing(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal);
-
 }  // namespace systole::data
