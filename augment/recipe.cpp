@@ -283,8 +283,9 @@ NamedRecipe recipe_from_json(const std::string& text, const std::string& source)
       const Parameter* parameter = find(*augmentation, key);
       if (!parameter)
         refuse(fmt::format("{} has no '{}'; expected one of {}", name, key, known_parameters(*augmentation)));
+      const std::string place = fmt::format("{}.{}", name, key);
       set(named.recipe, *parameter, value, [&](const std::string& found) {
-        refuse(fmt::format("{}.{} is {}; expected {}", name, key, found, expectation(*parameter)));
+        refuse(fmt::format("{} is {}; expected {}", place, found, expectation(*parameter)));
       });
     }
   }
