@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kLevels = 4;                 // of a recipe: itself, augmentations, one of them, a range
+constexpr int kLevels = 8;                 // twice what a recipe has, so that a wrong value can be quoted
 constexpr uintmax_t kMostBytes = 1 << 20;  // of a file
 
 #define AT(field) offsetof(Recipe, field)

@@ -13,6 +13,7 @@
 namespace systole::data {
 
 /// The unit in which Systole keeps a signal, and what its values are multiplied by: voltages are kept in mV.
+/// The name of a voltage may be spelled in any case: some records of the PhysioNet challenges are in mv.
 struct KeptUnit {
   std::string name;
   double factor;

@@ -266,7 +266,7 @@ void check_drop_unlabelled(const LoadOptions& options, const std::vector<std::st
 
 void LoadReport::add_missing(const std::string& name) {
   if (++missing <= kExamples) missing_examples.push_back(name);
-  left_out.push_back({name, RecordProblem::missing, name + " has no header or no sample file."});
+  left_out.push_back({name, RecordProblem::missing, "no header or no sample file"});
 }
 
 void LoadReport::add_bad(const LeftOut& record) {

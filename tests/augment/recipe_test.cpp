@@ -215,7 +215,7 @@ TEST_CASE("recipe: JSON that is ambiguous or was made to do harm is refused") {
         R"(recipe mine.json: the key "name" is there twice in one object)");
   CHECK(recipe_from_json(R"({"augmentations": {"gain": {"p": 1}, "vcg": {"p": 1}}})", "").recipe.vcg.p == 1);
   const std::string deep(200'000, '[');  // as deep as that, a walk through the values would leave the stack
-  CHECK(refused(R"("gain": )" + deep + std::string(200'000, ']')) == "recipe mine.json: nested deeper than 4 levels");
+  CHECK(refused(R"("gain": )" + deep + std::string(200'000, ']')) == "recipe mine.json: nested deeper than 8 levels");
   const TemporaryFolder folder;
   write_file(folder / "large.json", std::string(1 << 21, ' '));
   CHECK(sentence_of<UsageError>([&] { read_recipe((folder / "large.json").string()); }) ==

@@ -302,15 +302,17 @@ TEST_CASE("ptbxl: leads are found by name, whatever their order and spelling") {
 
 TEST_CASE("ptbxl: baselines become offsets, and voltages come out in mV") {
   const TemporaryFolder root;
-  write_tables(root.path(), row(1, "{}") + row(2, "{}") + row(3, "{}"));
+  write_tables(root.path(), row(1, "{}") + row(2, "{}") + row(3, "{}") + row(4, "{}"));
   write_record(root.path(), 1, kLeads, kLength, 100, "mV", 50);
   write_record(root.path(), 2, kLeads, kLength, 100, "uV");
   write_record(root.path(), 3, kLeads, kLength, 100, "V");
+  write_record(root.path(), 4, kLeads, kLength, 100, "mv");
   const Dataset d = load(root.path());
   CHECK(d.unit == "mV");
   CHECK(value(d, 0, 3, 2) == doctest::Approx((sample_of(1, 3, 2) - 50) / 1000.0));
   CHECK(value(d, 1, 3, 2) == doctest::Approx(sample_of(2, 3, 2) / 1e6));
   CHECK(value(d, 2, 3, 2) == doctest::Approx(sample_of(3, 3, 2)));
+  CHECK(value(d, 3, 3, 2) == doctest::Approx(sample_of(4, 3, 2) / 1000.0));
 }
 
 TEST_CASE("ptbxl: samples without value are interpolated and counted") {
