@@ -44,6 +44,7 @@ nlohmann::json to_json(const CommonOptions& options);
 /// One subcommand: its options are declared by `add`, and it runs when it was chosen.
 void add_generate(CLI::App& app);
 void add_pack(CLI::App& app);
+void add_check_data(CLI::App& app);
 void add_pretrain(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_supervised(CLI::App& app);
@@ -53,6 +54,9 @@ void add_embed(CLI::App& app);
 void add_views(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
+
+/// A text that quotes a file, without the characters that would command a terminal: a name is no escape sequence.
+std::string printable(std::string text);
 
 /// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage.
 int run_command_line(int argc, const char* const* argv);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +46,12 @@ void add_unlabelled_option(CLI::App& command, DataOptions& options);
 /// of the label table (data/label_table.h), or, where there is none and no label set was asked for, all, without labels
 /// (data/wfdb_folder.h). Or it is a file of systole pack (data/pack.h).
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds);
+
+/// The same without the sentence: what was found stands in `report`, also where Error says that nothing was.
+/// `inspect` is that of LoadOptions.
+using InspectRecord = std::function<void(const std::string& name, const data::WfdbRecord& record)>;
+data::Dataset load_reported(const DataOptions& options, const std::vector<int>& folds, const InspectRecord& inspect,
+                            data::LoadReport& report);
 
 /// Loads all records of a data set that is no pack yet, in the same way, with all of its label sets: what the pack of
 /// it holds. Throws UsageError for a pack.
