@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <vector>
 
+#include "engine/checkpoint/run_state.h"
 #include "kernels/common/memory.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -117,6 +118,12 @@ void Optimizer::step(Queue& queue, const Group& group, float learning_rate, floa
       break;
     }
   }
+}
+
+void Optimizer::state(RunState& state) {
+  state.tensor("optimizer.first_moment", first_moment_);
+  if (second_moment_) state.tensor("optimizer.second_moment", second_moment_);
+  state.number("optimizer.steps", steps_);
 }
 
 void ema(const Tensor& source, const Tensor& target, double decay) {

@@ -10,6 +10,8 @@
 
 namespace systole {
 
+class RunState;
+
 struct OptimizerOptions {
   enum class Kind { adam, adamw, sgd, lars } kind = Kind::adam;
   float weight_decay = 0;
@@ -37,6 +39,8 @@ class Optimizer {
   /// One update with this learning rate. Returns the L2 norm of the gradient before clipping.
   double step(float learning_rate);
   int64_t steps() const { return steps_; }
+  /// Shows its moments and its count of steps, as they are saved and restored.
+  void state(RunState& state);
 
  private:
   /// Parameters that stand side by side in the flat buffers and have one learning rate.

@@ -66,7 +66,7 @@ BatchLoss compared(ComparingObjective& objective, const PartViews& views, std::s
     for_slots(gradient, ids.size(), dx, part, [](const Tensor& batch, const Tensor& own) { own.copy_from(batch); });
     backward(x, dx);
   }
-  return {result.loss.item(), result.left_out};
+  return {result.loss.item(), result.left_out, all};
 }
 
 }  // namespace
@@ -77,7 +77,8 @@ BatchLoss backward_in_parts(Objective& objective, const PartViews& views, std::s
   if (list.size() == 1) {
     const PairLossResult result = objective.loss(views(0, ids.size()), ids, seed, step);
     backward(result.loss);
-    return {result.loss.item(), result.left_out};  // a wait for the device: once all passes are on their way
+    return {result.loss.item(), result.left_out,
+            result.embeddings};  // a wait for the device: once all passes are on their way
   }
   if (auto* const comparing = dynamic_cast<ComparingObjective*>(&objective))
     return compared(*comparing, views, ids, list, step);

@@ -19,7 +19,8 @@ namespace systole::models {
 
 struct BatchLoss {
   double loss = 0;
-  Tensor left_out{};  // as PairLossResult
+  Tensor left_out{};    // as PairLossResult
+  Tensor embeddings{};  // [slots · N, D] of a ComparingObjective; none of loss "moco"
 };
 
 /// The views of records [first, first + count) of the batch; the same ones whenever it is asked.

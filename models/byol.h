@@ -35,6 +35,7 @@ class Byol : public Objective {
   void start() override;
   PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override;
   void follow(double progress) override;
+  void state(RunState& state) override { state.store("target", target_store_); }
   const Encoder& encoder() const override { return *online_.encoder; }
 
   /// What the target makes of views: [M, L, leads] → [M, projection_size], for `mode.groups` views. Without gradient.

@@ -28,6 +28,8 @@ class ContrastiveObjective : public ComparingObjective {
   Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) override;
   PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) override;
   void follow(double progress) override;
+  void forget() override { batch_ = {}; }
+  void state(RunState& state) override;
   const Encoder& encoder() const override { return network_.encoder(); }
   std::optional<float> learned_temperature() const override;
 

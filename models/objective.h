@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "engine/checkpoint/run_state.h"
 #include "engine/contrastive.h"
 #include "models/encoder.h"
 
@@ -28,6 +29,10 @@ class Objective {
   /// After the optimiser's step. `progress` goes from 0 to 1 over the run. The batch is forgotten; under RepeatedPass
   /// that is all.
   virtual void follow(double /*progress*/) {}
+  /// A step that ends without follow(): the batch is forgotten.
+  virtual void forget() {}
+  /// Shows what a run goes on with beside the store: networks that follow others, queues.
+  virtual void state(RunState& /*state*/) {}
   virtual const Encoder& encoder() const = 0;
   /// Where the loss learns its temperature.
   virtual std::optional<float> learned_temperature() const { return {}; }
@@ -38,7 +43,10 @@ class Objective {
 class ComparingObjective : public Objective {
  public:
   PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override {
-    return compare(embeddings(views, seed, step), ids);
+    const Tensor x = embeddings(views, seed, step);
+    PairLossResult result = compare(x, ids);
+    result.embeddings = x;
+    return result;
   }
   /// What is compared: [slots · N, D], slot after slot.
   virtual Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) = 0;

@@ -1,5 +1,6 @@
 #include "tools/pretraining.h"
 
+#include <cmath>
 #include <fmt/format.h>
 #include <numeric>
 
@@ -44,7 +45,7 @@ std::vector<size_t> Pretraining::order_of_epoch(std::span<const size_t> records,
                            options_.seed, epoch);
 }
 
-void Pretraining::run(std::span<const size_t> records, RunLog& log) {
+void Pretraining::run(std::span<const size_t> records, ResumableRun& run) {
   const auto batch = static_cast<size_t>(options_.training.batch_size);
   const size_t tail = records.size() % batch;
   // A last batch of one record has no negatives, and no statistics: it is left out.
@@ -52,42 +53,90 @@ void Pretraining::run(std::span<const size_t> records, RunLog& log) {
   if (steps_per_epoch == 0) throw Error("pre-training needs at least two records");
   const Schedule schedule = make_schedule(options_.training, steps_per_epoch);
 
+  Position at;
+  const StateParts parts = [&](RunState& state) { show(state, at); };
+  run.begin(parts);
   const auto per_epoch = static_cast<int64_t>(records.size() - (tail == 1 ? 1 : 0));
-  Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG");
-  int64_t done = 0;
-  for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
-    const std::vector<size_t> order = order_of_epoch(records, static_cast<uint32_t>(epoch));
-    double loss_sum = 0;
-    int64_t pairs = 0;
-    for (int64_t i = 0; i < steps_per_epoch; ++i) {
-      const size_t begin = static_cast<size_t>(i) * batch;
+  Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG", at.records);
+  for (; at.epoch < options_.training.epochs; at.start_epoch()) {
+    const std::vector<size_t> order = order_of_epoch(records, static_cast<uint32_t>(at.epoch));
+    while (at.step_of_epoch < steps_per_epoch) {
+      const size_t begin = static_cast<size_t>(at.step_of_epoch) * batch;
       const std::span<const size_t> rows = std::span(order).subspan(begin, std::min(batch, order.size() - begin));
-      const double rate = schedule.at(optimizer_->steps());
-      const Result result = step(rows, rate, schedule.total_steps);
-      loss_sum += result.loss;
-      pairs += same_patient_pairs(rows);
-      done += static_cast<int64_t>(rows.size());
-      progress.update(done, fmt::format("epoch {} loss {:.4f}", epoch + 1, result.loss));
-      const int64_t number = optimizer_->steps();
-      if (!is_logged(number)) continue;
-      nlohmann::ordered_json line{{"step", number},
-                                  {"epoch", epoch + 1},
-                                  {"loss", result.loss},
-                                  {"lr", rate},
-                                  {"gradient_norm", result.gradient_norm},
-                                  {"ecg_per_second", static_cast<double>(done) / progress.seconds()}};
-      if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
-      if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
-      log.write(line);
+      const double rate = schedule.at(at.step);
+      std::optional<Result> result;
+      run.attempt(parts, batches_.dataset(), rows, [&] { result = step(at.step, rows, rate, schedule.total_steps); });
+      at.count(rows.size(), same_patient_pairs(rows), result ? std::optional(result->loss) : std::nullopt);
+      progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, result ? result->loss : NAN));
+      if (result && is_logged(at.step)) log_step(run, at, rate, *result);
+      run.after_step(at.step, parts);
     }
-    log.write({{"epoch", epoch + 1},
-               {"mean_loss", loss_sum / static_cast<double>(steps_per_epoch)},
-               {"same_patient_pairs_per_batch", static_cast<double>(pairs) / static_cast<double>(steps_per_epoch)},
-               {"seconds", progress.seconds()}});
+    log_epoch(run, at);
   }
   progress.finish();
-  fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", done, clock_text(progress.seconds()),
-             static_cast<double>(done) / progress.seconds());
+  fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", at.records, clock_text(run.seconds()),
+             static_cast<double>(at.records) / run.seconds());
+}
+
+void Pretraining::Position::count(size_t batch, int64_t same_patient, std::optional<double> loss) {
+  ++step, ++step_of_epoch;
+  records += static_cast<int64_t>(batch);
+  pairs += same_patient;
+  if (!loss) return;
+  ++losses;
+  loss_sum += *loss;
+  collapsed_loss_sum += collapsed_nt_xent(static_cast<int64_t>(batch));
+}
+
+void Pretraining::Position::start_epoch() {
+  ++epoch;
+  step_of_epoch = pairs = losses = 0;
+  loss_sum = collapsed_loss_sum = 0;
+}
+
+void Pretraining::show(RunState& state, Position& at) {
+  state.store("model", store_);
+  optimizer_->state(state);
+  objective_->state(state);
+  state.number("epoch", at.epoch);
+  state.number("step_of_epoch", at.step_of_epoch);
+  state.number("step", at.step);
+  state.number("records", at.records);
+  state.number("pairs", at.pairs);
+  state.number("losses", at.losses);
+  state.number("loss_sum", at.loss_sum);
+  state.number("collapsed_loss_sum", at.collapsed_loss_sum);
+}
+
+void Pretraining::log_step(ResumableRun& run, const Position& at, double rate, const Result& result) {
+  nlohmann::ordered_json line{{"step", at.step},
+                              {"epoch", at.epoch + 1},
+                              {"loss", result.loss},
+                              {"lr", rate},
+                              {"gradient_norm", result.gradient_norm},
+                              {"ecg_per_second", static_cast<double>(at.records) / run.seconds()}};
+  if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
+  if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
+  if (const auto& quality = result.quality) {
+    line["alignment"] = quality->alignment;
+    line["uniformity"] = quality->uniformity;
+    line["embedding_variance"] = quality->variance;
+    collapse_.look_at_variance(quality->variance, at.epoch);
+  }
+  run.log().write(line);
+}
+
+void Pretraining::log_epoch(ResumableRun& run, const Position& at) {
+  const auto steps = static_cast<double>(at.step_of_epoch), losses = static_cast<double>(at.losses);
+  nlohmann::ordered_json line{{"epoch", at.epoch + 1},
+                              {"mean_loss", at.loss_sum / losses},
+                              {"same_patient_pairs_per_batch", static_cast<double>(at.pairs) / steps},
+                              {"seconds", run.seconds()}};
+  if (run.skipped_steps() > 0) line["skipped_steps"] = run.skipped_steps();
+  run.log().write(line);
+  const ObjectiveOptions& o = options_.objective;
+  if (o.method == "simclr" && o.contrastive.loss.name == "nt-xent")
+    collapse_.look_at_loss(at.loss_sum / losses, at.collapsed_loss_sum / losses, at.epoch);
 }
 
 int64_t Pretraining::same_patient_pairs(std::span<const size_t> records) const {
@@ -127,16 +176,27 @@ size_t Pretraining::step_bytes(size_t records) {
   return arena.extent();
 }
 
-Pretraining::Result Pretraining::step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all) {
+Pretraining::Result Pretraining::step(int64_t done, std::span<const size_t> records, double learning_rate,
+                                      int64_t steps_in_all) {
   const ArenaScope scope(arena_);
-  const auto step = static_cast<uint32_t>(optimizer_->steps());
+  const int64_t number = done + 1;
   store_.zero_gradients();
-  const models::BatchLoss result = add_gradient(records, step);
-  require_finite("loss", result.loss, optimizer_->steps() + 1);
-  const double norm = optimizer_->step(static_cast<float>(learning_rate));
-  require_finite("gradient's norm", norm, optimizer_->steps());
-  objective_->follow(static_cast<double>(optimizer_->steps()) / static_cast<double>(steps_in_all));
-  return {result.loss, norm, is_logged(optimizer_->steps()) ? sum_of(result.left_out) : 0};
+  try {
+    const models::BatchLoss batch = add_gradient(records, static_cast<uint32_t>(done));
+    require_finite("loss", batch.loss, number);
+    const double norm = optimizer_->step(static_cast<float>(learning_rate));
+    require_finite("gradient's norm", norm, number);
+    objective_->follow(static_cast<double>(number) / static_cast<double>(steps_in_all));
+    Result result{batch.loss, norm};
+    if (!is_logged(number)) return result;
+    result.left_out = sum_of(batch.left_out);
+    if (batch.embeddings)
+      result.quality = models::embedding_quality(batch.embeddings, static_cast<int64_t>(records.size()));
+    return result;
+  } catch (...) {
+    objective_->forget();  // what it holds of the batch is the arena's
+    throw;
+  }
 }
 
 }  // namespace systole::tools

@@ -9,11 +9,13 @@
 
 #include "engine/arena.h"
 #include "models/batch_parts.h"
+#include "models/embedding_quality.h"
 #include "models/objective.h"
+#include "tools/collapse_warning.h"
 #include "tools/ecg_data.h"
 #include "tools/pretraining_methods.h"
 #include "tools/recipe_options.h"
-#include "tools/run_log.h"
+#include "tools/resumable_run.h"
 #include "tools/training.h"
 
 namespace systole::tools {
@@ -41,14 +43,25 @@ class Pretraining {
   size_t step_bytes(size_t records);
   /// Makes room for a step of so many bytes in one piece.
   void reserve(size_t bytes) { arena_.reserve(bytes); }
-  void run(std::span<const size_t> records, RunLog& log);
+  /// All steps, or those that are left of a run that goes on.
+  void run(std::span<const size_t> records, ResumableRun& run);
   const ParameterStore& store() const { return store_; }
   const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
   struct Result {
     double loss, gradient_norm;
-    int64_t left_out;  // rows without a positive, counted in steps that are logged
+    // Of steps that are logged:
+    int64_t left_out = 0;  // rows without a positive
+    std::optional<models::EmbeddingQuality> quality{};
+  };
+  /// How far the run is.
+  struct Position {
+    int64_t epoch = 0, step = 0, records = 0;          // done
+    int64_t step_of_epoch = 0, pairs = 0, losses = 0;  // of this epoch: steps, pairs of one patient, steps that count
+    double loss_sum = 0, collapsed_loss_sum = 0;       // of this epoch
+    void count(size_t batch, int64_t same_patient, std::optional<double> loss);
+    void start_epoch();
   };
 
   std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
@@ -56,7 +69,11 @@ class Pretraining {
   std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
   bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  Result step(std::span<const size_t> records, double learning_rate, int64_t steps_in_all);
+  void show(RunState& state, Position& at);
+  void log_step(ResumableRun& run, const Position& at, double rate, const Result& result);
+  void log_epoch(ResumableRun& run, const Position& at);
+  /// `done` steps were made before it, with those that were skipped.
+  Result step(int64_t done, std::span<const size_t> records, double learning_rate, int64_t steps_in_all);
   /// Forward and backward pass of a batch: its loss, and its gradient in the store.
   models::BatchLoss add_gradient(std::span<const size_t> records, uint32_t step);
 
@@ -68,6 +85,7 @@ class Pretraining {
   ParameterStore store_;
   std::unique_ptr<models::Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
+  CollapseWarning collapse_;
 };
 
 }  // namespace systole::tools
