@@ -31,8 +31,9 @@ struct PairLossOptions {
 };
 
 struct PairLossResult {
-  Tensor loss;      // a scalar; 0 where no row has a positive
-  Tensor left_out;  // i32: how many rows had none, per direction
+  Tensor loss;          // a scalar; 0 where no row has a positive
+  Tensor left_out;      // i32: how many rows had none, per direction
+  Tensor embeddings{};  // what was compared, of an objective that says so
 };
 
 /// Rows of one set against each other: SupCon, DCL. x [M, D]; rows with equal ids [M] (i32) are positives.

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <fmt/format.h>
 
+#include "engine/checkpoint/run_state.h"
+#include "engine/graph.h"
 #include "engine/pair_tensors.h"
 
 namespace systole {
@@ -72,15 +74,14 @@ kernels::Adam Optimizer::adam() const {
           .decoupled = options_.kind == OptimizerOptions::Kind::adamw};
 }
 
-std::vector<float> Optimizer::begin_step(float learning_rate) {
+std::vector<float> Optimizer::factors_of(int64_t step, float learning_rate) const {
   using Kind = OptimizerOptions::Kind;
-  ++steps_;
   std::vector<StepFactors> factors;
   for (const Group& group : groups_) {
     const double rate = static_cast<float>(group.rate_factor * double{learning_rate});
     factors.push_back(options_.kind == Kind::adam || options_.kind == Kind::adamw
-                          ? kernels::step_factors(adam(), steps_, rate)
-                          : kernels::step_factors(steps_, rate));
+                          ? kernels::step_factors(adam(), step, rate)
+                          : kernels::step_factors(step, rate));
   }
   std::vector<float> words(static_cast<size_t>(factors_.count()));
   std::memcpy(words.data(), factors.data(), words.size() * sizeof(float));
@@ -94,10 +95,11 @@ void Optimizer::apply() {
   kernel.sum_of_squares(queue, store_.parameter_count(), store_.gradients().data(), sum);
   kernel.limit_norm(queue, options_.clip_norm, sum, gradient_scale_.data());
   for (size_t group = 0; group < groups_.size(); ++group) apply(queue, group);
+  with_every_run([this] { ++steps_; });
 }
 
 double Optimizer::step(float learning_rate) {
-  const std::vector<float> factors = begin_step(learning_rate);
+  const std::vector<float> factors = factors_of(steps_ + 1, learning_rate);
   factors_.copy_from(factors.data(), factors_.bytes());
   apply();
   double sum = 0;
@@ -133,6 +135,12 @@ void Optimizer::apply(Queue& queue, size_t group_number) {
       break;
     }
   }
+}
+
+void Optimizer::state(RunState& state) {
+  state.tensor("optimizer.first_moment", first_moment_);
+  if (second_moment_) state.tensor("optimizer.second_moment", second_moment_);
+  state.number("optimizer.steps", steps_);
 }
 
 std::vector<float> ema_weights(double decay) {

@@ -10,6 +10,8 @@
 
 namespace systole {
 
+class RunState;
+
 struct OptimizerOptions {
   enum class Kind { adam, adamw, sgd, lars } kind = Kind::adam;
   float weight_decay = 0;
@@ -38,13 +40,16 @@ class Optimizer {
   /// nothing changes.
   double step(float learning_rate);
   int64_t steps() const { return steps_; }
+  /// Shows its moments and its count of steps, as they are saved and restored.
+  void state(RunState& state);
 
   // The same in two parts, for a captured step: apply() reads what it needs to know of the step from factors().
 
-  /// Counts a step, and returns what factors() must hold while it is applied.
-  std::vector<float> begin_step(float learning_rate);
+  /// What factors() must hold in a step: 1 for the first.
+  std::vector<float> factors_of(int64_t step, float learning_rate) const;
   /// In the device's memory.
   const Tensor& factors() const { return factors_; }
+  /// The update; counts the step.
   void apply();
   /// The squares of the gradient that apply() saw, added up: a double in the device's memory, as two i32.
   const Tensor& sum_of_squares() const { return sum_of_squares_; }

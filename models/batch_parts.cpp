@@ -64,7 +64,7 @@ PairLossResult compared(ComparingObjective& objective, const PartViews& views, c
   }
   const Tensor gradient = Tensor::zeros(all.shape(), all.device());
   make_leaf(all, gradient);
-  const PairLossResult result = objective.compare(all, ids);
+  PairLossResult result = objective.compare(all, ids);
   backward(result.loss);
 
   for (const Part& part : parts) {
@@ -74,6 +74,7 @@ PairLossResult compared(ComparingObjective& objective, const PartViews& views, c
               [](const Tensor& batch, const Tensor& own) { own.copy_from(batch); });
     backward(x, dx);
   }
+  result.embeddings = all;
   return result;
 }
 

@@ -38,6 +38,7 @@ class Byol : public Objective {
   void follow() override;
   Tensor numbers() const override { return decay_; }
   std::vector<float> numbers_at(double progress) const override { return ema_weights(decay_at(options_, progress)); }
+  void state(RunState& state) override { state.store("target", target_store_); }
   const Encoder& encoder() const override { return *online_.encoder; }
 
   /// What the target makes of views: [M, L, leads] → [M, projection_size], for `mode.groups` views. Without gradient.

@@ -47,7 +47,11 @@ PairLossResult ContrastiveObjective::compare(const Tensor& embeddings, const Ten
 
 void ContrastiveObjective::follow() {
   if (moco_ && !RepeatedPass::is_active()) moco_->follow(batch_);
-  batch_ = {};
+  forget();
+}
+
+void ContrastiveObjective::state(RunState& state) {
+  if (moco_) moco_->state(state);
 }
 
 std::optional<float> ContrastiveObjective::learned_temperature() const {

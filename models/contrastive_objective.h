@@ -28,6 +28,8 @@ class ContrastiveObjective : public ComparingObjective {
   Tensor embeddings(const Tensor& views, uint64_t seed, StepNumber step) override;
   PairLossResult compare(const Tensor& embeddings, const Tensor& ids) override;
   void follow() override;
+  void forget() override { batch_ = {}; }
+  void state(RunState& state) override;
   /// Not with MoCo's queue, whose end moves, nor with a temperature or bias that is learned: the host reads it.
   bool can_be_captured() const override { return !moco_ && !loss_.learns(); }
   const Encoder& encoder() const override { return network_.encoder(); }

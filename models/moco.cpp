@@ -54,4 +54,11 @@ void Moco::follow(const ViewBatch& batch) {
   }
 }
 
+void Moco::state(RunState& state) {
+  state.store("momentum", store_);
+  state.tensor("queue", queue_);
+  state.tensor("queue_ids", queue_ids_);
+  state.number("queue_pushed", pushed_);
+}
+
 }  // namespace systole::models

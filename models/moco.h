@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "engine/checkpoint/run_state.h"
 #include "models/contrastive_losses.h"
 #include "models/simclr.h"
 
@@ -26,6 +27,9 @@ class Moco {
   void add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode = Mode::train());
   /// After an optimiser step: the weights follow, and the batch's keys take the place of the oldest in the queue.
   void follow(const ViewBatch& batch);
+
+  /// Shows the second network and the queue, as they are saved and restored.
+  void state(RunState& state);
 
   /// Rows in the queue.
   int64_t queued() const { return std::min<int64_t>(pushed_, options_.queue_size); }

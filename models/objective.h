@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/checkpoint/run_state.h"
 #include "engine/contrastive.h"
 #include "models/encoder.h"
 
@@ -27,12 +28,16 @@ class Objective {
   virtual PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) = 0;
   /// After the optimiser's step. The batch is forgotten; under RepeatedPass that is all.
   virtual void follow() {}
+  /// A step that ends without follow(): the batch is forgotten.
+  virtual void forget() {}
   /// What follow() reads in the device's memory, for it changes from step to step; empty where nothing does.
   virtual Tensor numbers() const { return {}; }
   /// What stands there in the step after which a share `progress`, 0 to 1, of the run is done.
   virtual std::vector<float> numbers_at(double /*progress*/) const { return {}; }
   /// Whether loss() and follow() ask the host for nothing that changes: then a step can be captured (engine/graph.h).
   virtual bool can_be_captured() const { return true; }
+  /// Shows what a run goes on with beside the store: networks that follow others, queues.
+  virtual void state(RunState& /*state*/) {}
   virtual const Encoder& encoder() const = 0;
   /// Where the loss learns its temperature.
   virtual std::optional<float> learned_temperature() const { return {}; }
@@ -43,7 +48,10 @@ class Objective {
 class ComparingObjective : public Objective {
  public:
   PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override {
-    return compare(embeddings(views, seed, step), ids);
+    const Tensor x = embeddings(views, seed, step);
+    PairLossResult result = compare(x, ids);
+    result.embeddings = x;
+    return result;
   }
   /// What is compared: [slots · N, D], slot after slot.
   virtual Tensor embeddings(const Tensor& views, uint64_t seed, StepNumber step) = 0;

@@ -34,8 +34,9 @@ void TrainingStep::prepare(std::span<const Input> steps) {
     sizes_.push_back(static_cast<int64_t>(input.records.size()));
     data_.set<int32_t>(i, kRecords, input.records);
     data_.set<int32_t>(i, kIds, input.ids);
-    data_.set<int32_t>(i, kStep, std::array{static_cast<int32_t>(optimizer_.steps())});
-    data_.set<float>(i, kFactors, optimizer_.begin_step(static_cast<float>(input.learning_rate)));
+    data_.set<int32_t>(i, kStep, std::array{static_cast<int32_t>(input.number)});
+    data_.set<float>(i, kFactors,
+                     optimizer_.factors_of(optimizer_.steps() + 1 + i, static_cast<float>(input.learning_rate)));
     data_.set<float>(i, kNumbers, objective_.numbers_at(input.progress));
   }
   data_.start();
@@ -43,6 +44,10 @@ void TrainingStep::prepare(std::span<const Input> steps) {
 
 void TrainingStep::run() {
   const int64_t records = sizes_.at(next_++);
+  if (!embeddings_.contains(records)) {
+    const Shape shape = measure(records).embeddings;
+    embeddings_[records] = shape.rank() > 0 ? Tensor::empty(shape, device()) : Tensor();
+  }
   if (!can_be_captured()) return step(records);
   const auto [entry, is_first] = graphs_.try_emplace(records);
   if (is_first) return step(records);  // makes the memory that the steps after it use
@@ -58,11 +63,17 @@ void TrainingStep::step(int64_t records) {
   const ArenaScope scope(arena_);
   data_.fetch();
   store_.zero_gradients();
-  const PairLossResult result = add_gradient(records);
-  loss_.copy_from(result.loss);
-  if (result.left_out) left_out_.slice(0, result.left_out.shape()).copy_from(result.left_out);
-  optimizer_.apply();
-  objective_.follow();
+  try {
+    const PairLossResult result = add_gradient(records);
+    loss_.copy_from(result.loss);
+    if (result.left_out) left_out_.slice(0, result.left_out.shape()).copy_from(result.left_out);
+    if (result.embeddings) embeddings_.at(records).copy_from(result.embeddings);
+    optimizer_.apply();
+    objective_.follow();
+  } catch (...) {
+    objective_.forget();  // what it holds of the batch is the arena's
+    throw;
+  }
   data_.keep();
 }
 
@@ -86,16 +97,19 @@ std::vector<TrainingStep::Result> TrainingStep::results(int64_t first, int64_t c
   return results;
 }
 
-size_t TrainingStep::bytes(int64_t records) {
+TrainingStep::Extent TrainingStep::measure(int64_t records) {
   const DryRun dry;
   const RepeatedPass uncounted;
   Arena arena = Arena::imaginary(device());
+  Extent extent;
   {
     const ArenaScope scope(arena);
-    add_gradient(records);
+    const PairLossResult result = add_gradient(records);
+    if (result.embeddings) extent.embeddings = result.embeddings.shape();
     objective_.follow();
   }
-  return arena.extent();
+  extent.bytes = arena.extent();
+  return extent;
 }
 
 }  // namespace systole::models

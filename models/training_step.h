@@ -36,10 +36,11 @@ class TrainingStep {
 
   struct Input {
     std::vector<int32_t> records{}, ids{};  // of the batch's records: their numbers, and who belongs together
+    int64_t number;                         // of the step, as views and dropout count: 0 for the first
     double learning_rate;
     double progress;  // of the run, once the step is done: up to 1
   };
-  /// What the next steps are told, in order.
+  /// What the next steps are told, in order, the optimiser's next step first.
   void prepare(std::span<const Input> steps);
   /// The next step that was prepared.
   void run();
@@ -50,10 +51,12 @@ class TrainingStep {
   };
   /// The results of the steps [first, first + count) since prepare(), which have been run; a wait for the device.
   std::vector<Result> results(int64_t first, int64_t count);
+  /// What the last step compared, [slots · N, D], slot after slot; empty where nothing is compared, and of "moco".
+  Tensor embeddings() const { return embeddings_.empty() ? Tensor() : embeddings_.at(sizes_.at(next_ - 1)); }
 
   /// Bytes that the tensors of a step of so many records take, counted in a dry run. What kernels need while they run
   /// is not among them: some megabytes.
-  size_t bytes(int64_t records);
+  size_t bytes(int64_t records) { return measure(records).bytes; }
   /// Makes room for a step of so many bytes in one piece.
   void reserve(size_t bytes) { arena_.reserve(bytes); }
   Device device() const { return arena_.device(); }
@@ -64,6 +67,12 @@ class TrainingStep {
 
   void step(int64_t records);
   PairLossResult add_gradient(int64_t records);
+  /// What a dry run of a step says.
+  struct Extent {
+    size_t bytes;
+    Shape embeddings;  // of rank 0: there are none
+  };
+  Extent measure(int64_t records);
   bool can_be_captured() const { return options_.captured && options_.parts == 1 && objective_.can_be_captured(); }
 
   ParameterStore& store_;
@@ -77,7 +86,9 @@ class TrainingStep {
   StepData data_;
   std::vector<int64_t> sizes_;  // records of the steps that were prepared
   size_t next_ = 0;
-  std::map<int64_t, std::optional<Graph>> graphs_;  // by the number of records; without a graph after one step
+  // By the number of records:
+  std::map<int64_t, Tensor> embeddings_;
+  std::map<int64_t, std::optional<Graph>> graphs_;  // without a graph after one step
 };
 
 }  // namespace systole::models

@@ -125,6 +125,7 @@ class Step {
   /// One step; returns its seconds.
   double operator()() {
     const auto start = std::chrono::steady_clock::now();
+    input_.number = optimizer_->steps();
     step_->prepare({&input_, 1});
     step_->run();
     const double value = step_->results(0, 1).front().loss;
@@ -157,7 +158,7 @@ class Step {
   models::ContrastiveObjective model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<models::TrainingStep> step_;
-  models::TrainingStep::Input input_{.learning_rate = 1e-3, .progress = 0};
+  models::TrainingStep::Input input_{.number = 0, .learning_rate = 1e-3, .progress = 0};
   Tensor views_;  // empty: made of the records
   std::unique_ptr<RandomRecords> records_;
   augment::ViewSource source_{};

@@ -8,7 +8,8 @@
 #include "engine/checkpoint/atomic_file.h"
 #include "tools/model_file.h"
 #include "tools/progress.h"
-#include "tools/run_log.h"
+#include "tools/run_lock.h"
+#include "tools/run_record.h"
 
 namespace systole::tools {
 namespace {
@@ -34,17 +35,15 @@ void check(const ClassifierOptions& o) {
   if (!o.ssl_checkpoint.empty() && o.encoder.is_given())
     throw UsageError("--encoder, --width and --lead-groups go without --ssl-checkpoint: its file says what it holds");
   check_writable(o.out);
-  check_file_writable(beside(o.out, "metrics.jsonl"));
+  check(o.run, o.out);
   require_option(o.out != o.ssl_checkpoint, "--out", "another file than --ssl-checkpoint", o.out.string());
 }
 
 /// The steps and epochs of a run: into its log, and the epochs on standard error.
 class Reporter {
  public:
-  explicit Reporter(const ClassifierOptions& o)
-      : log_(beside(o.out, "metrics.jsonl")),
-        log_every_(o.recipe.training.log_every),
-        progress_(o.command, o.recipe.training.epochs, "epochs") {}
+  Reporter(const ClassifierOptions& o, ResumableRun& run)
+      : run_(run), log_every_(o.recipe.training.log_every), progress_(o.command, o.recipe.training.epochs, "epochs") {}
 
   TrainingMonitor monitor() {
     return {[this](const StepReport& step) { write(step); },
@@ -55,24 +54,26 @@ class Reporter {
  private:
   void write(const StepReport& r) {
     if (r.step % log_every_ != 0) return;
-    log_.write({{"step", r.step},
-                {"epoch", r.epoch},
-                {"loss", r.loss},
-                {"lr", r.learning_rate},
-                {"gradient_norm", r.gradient_norm}});
+    run_.log().write({{"step", r.step},
+                      {"epoch", r.epoch},
+                      {"loss", r.loss},
+                      {"lr", r.learning_rate},
+                      {"gradient_norm", r.gradient_norm}});
   }
   void write(const EpochReport& r, const EpochReport& best) {
-    log_.write({{"epoch", r.epoch},
-                {"mean_loss", r.mean_loss},
-                {"validation_macro_auroc", r.validation.macro_auroc},
-                {"validation_macro_f1", r.validation.macro_f1},
-                {"best_epoch", best.epoch},
-                {"seconds", progress_.seconds()}});
+    nlohmann::ordered_json line{{"epoch", r.epoch},
+                                {"mean_loss", r.mean_loss},
+                                {"validation_macro_auroc", r.validation.macro_auroc},
+                                {"validation_macro_f1", r.validation.macro_f1},
+                                {"best_epoch", best.epoch},
+                                {"seconds", run_.seconds()}};
+    if (run_.skipped_steps() > 0) line["skipped_steps"] = run_.skipped_steps();
+    run_.log().write(line);
     progress_.update(r.epoch, fmt::format("loss {:.4f} validation AUROC {:.4f} F1 {:.4f}", r.mean_loss,
                                           r.validation.macro_auroc, r.validation.macro_f1));
   }
 
-  RunLog log_;
+  ResumableRun& run_;
   int log_every_;
   Progress progress_;
 };
@@ -105,11 +106,13 @@ void add_classifier_options(CLI::App& command, ClassifierOptions& o) {
                   "Share of the records of folds 1-8 whose labels are used, above 0 to 1; patients are taken whole")
       ->capture_default_str();
   add_recipe_options(command, o.recipe);
+  add_run_options(command, o.run);
   add_common_options(command, o.common);
 }
 
-void train_classifier(ClassifierOptions o) {
+void train_classifier(const CLI::App& command, ClassifierOptions o) {
   check(o);
+  const RunLock lock(beside(o.out, "lock"), o.out.string());
   const Device device = prepare(o.common);
   std::optional<EncoderFile> encoder;
   if (!o.ssl_checkpoint.empty()) encoder = read_encoder(o.ssl_checkpoint);
@@ -130,6 +133,12 @@ void train_classifier(ClassifierOptions o) {
   check_leads(network, dataset, o.ssl_checkpoint.string());
   const int length = encoder ? view_length(dataset, encoder->description, o.recipe.training.signal_length)
                              : view_length(dataset, o.recipe.training.signal_length);
+  nlohmann::ordered_json more{{"normalisation", nlohmann::json::parse(data::to_json(normalization))},
+                              {"encoder", tools::to_json(network)},
+                              {"length of a view", length}};
+  if (encoder) more["checksum of --ssl-checkpoint"] = file_checksum(o.ssl_checkpoint);
+  ResumableRun run(o.out, o.run, begin_record(command, o.common, device, dataset, more));
+  if (run.is_complete()) return;
   const Batches batches(dataset, normalization, length, device);
   ParameterStore store;
   models::Classifier classifier(store, network, static_cast<int>(dataset.classes.size()));
@@ -139,8 +148,8 @@ void train_classifier(ClassifierOptions o) {
   fmt::print(stderr, "{} of {} on the labels of {} ECGs ({:g} of folds 1-8), {} parameters{}\n", o.command,
              network.name, training.size(), o.label_fraction, store.parameter_count(),
              o.freeze_encoder ? ", encoder frozen" : "");
-  Reporter reporter(o);
-  const Fitting fitting{o.recipe, batches, training, validation, o.common.seed, reporter.monitor()};
+  Reporter reporter(o, run);
+  const Fitting fitting{o.recipe, batches, training, validation, o.common.seed, reporter.monitor(), &run};
   const EpochReport best = o.freeze_encoder ? train_frozen(o, classifier, store, fitting)
                                             : fit(whole_classifier(classifier, store, batches, o.common.seed), fitting);
   reporter.finish();
@@ -154,6 +163,7 @@ void train_classifier(ClassifierOptions o) {
                .label_set = dataset.label_set,
                .classes = dataset.classes,
                .run = to_json(o)});
+  run.finish();
   fmt::print("classifier: {}\nmetrics: {}\n", o.out.string(), beside(o.out, "metrics.jsonl").string());
 }
 

@@ -20,6 +20,7 @@ struct ClassifierOptions {
   std::filesystem::path ssl_checkpoint;  // finetune; empty: a random encoder
   bool freeze_encoder = false;
   EncoderChoice encoder;  // where no checkpoint gives one
+  RunOptions run;
   std::filesystem::path out;
 };
 
@@ -28,6 +29,6 @@ void add_classifier_options(CLI::App& command, ClassifierOptions& options);
 
 /// Trains on a fraction of the labels of folds 1–8, keeps a copy of the weights that were best on fold 9, and writes
 /// it.
-void train_classifier(ClassifierOptions options);
+void train_classifier(const CLI::App& command, ClassifierOptions options);
 
 }  // namespace systole::tools

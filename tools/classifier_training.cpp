@@ -81,12 +81,13 @@ class EpochBatches {
     return static_cast<int64_t>((f_.training.size() + batch_ - 1) / batch_) - (drop_tail_ ? 1 : 0);
   }
   template <class Visit>
-  void visit(int epoch, const Visit& visit_batch) const {
+  void visit(int64_t epoch, int64_t first_step, const Visit& visit_batch) const {
     std::vector<size_t> order =
         data::epoch_order(f_.batches.dataset(), f_.training, data::parse_balance_strategy(f_.recipe.balance_strategy),
                           f_.seed, static_cast<uint32_t>(epoch));
     if (drop_tail_) order.pop_back();
-    for_each_batch(order, batch_, visit_batch);
+    for_each_batch(std::span(order).subspan(std::min(order.size(), static_cast<size_t>(first_step) * batch_)), batch_,
+                   visit_batch);
   }
 
  private:
@@ -175,6 +176,34 @@ Trainee head_alone(FrozenHead& head, const Batches& batches) {
           }};
 }
 
+namespace {
+
+/// How far training is, and the best that it has found.
+struct Progressed {
+  int64_t epoch = 1, step_of_epoch = 0, step = 0;  // epochs count from 1
+  int64_t losses = 0;                              // of this epoch, of the steps that count
+  double loss_sum = 0;
+  EpochReport best{};
+  ParameterStore::Snapshot best_weights;
+
+  void show(RunState& state) {
+    state.number("epoch", epoch);
+    state.number("step_of_epoch", step_of_epoch);
+    state.number("step", step);
+    state.number("losses", losses);
+    state.number("loss_sum", loss_sum);
+    int64_t best_epoch = best.epoch;
+    state.number("best.epoch", best_epoch);
+    best.epoch = static_cast<int>(best_epoch);
+    state.number("best.mean_loss", best.mean_loss);
+    state.number("best.macro_auroc", best.validation.macro_auroc);
+    state.number("best.macro_f1", best.validation.macro_f1);
+    state.snapshot("best", best_weights);
+  }
+};
+
+}  // namespace
+
 EpochReport fit(const Trainee& trainee, const Fitting& f) {
   const TrainingOptions& t = f.recipe.training;
   const Device device = trainee.store.values().device();
@@ -183,34 +212,53 @@ EpochReport fit(const Trainee& trainee, const Fitting& f) {
   const Schedule schedule = make_schedule(t, epochs.steps());
   Optimizer optimizer(trainee.store, optimizer_options(f.recipe));
   Arena arena(device);
-  ParameterStore::Snapshot best_weights = trainee.store.snapshot();
-  EpochReport best{};
-  for (int epoch = 1; epoch <= t.epochs; ++epoch) {
-    double loss_sum = 0;
-    epochs.visit(epoch - 1, [&](std::span<const size_t> records) {
-      const ArenaScope scope(arena);
-      const auto step = static_cast<uint32_t>(optimizer.steps());
-      trainee.store.zero_gradients();
-      const Tensor loss = bce_with_logits(trainee.logits(records, step), f.batches.targets(records), weights);
-      backward(loss);
-      const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
-      require_finite("loss", value, step + 1);
-      const double rate = schedule.at(step);
-      const double norm = optimizer.step(static_cast<float>(rate));
-      require_finite("gradient's norm", norm, step + 1);
-      loss_sum += value;
-      if (f.monitor.on_step) f.monitor.on_step({step + 1, epoch, value, rate, norm});
+  Progressed at;
+  at.best_weights = trainee.store.snapshot();
+  const StateParts parts = [&](RunState& state) {
+    state.store("model", trainee.store);
+    optimizer.state(state);
+    at.show(state);
+  };
+  const auto make_step = [&](std::span<const size_t> records) {
+    const ArenaScope scope(arena);
+    const int64_t number = at.step + 1;
+    trainee.store.zero_gradients();
+    const Tensor logits = trainee.logits(records, static_cast<uint32_t>(at.step));
+    const Tensor loss = bce_with_logits(logits, f.batches.targets(records), weights);
+    backward(loss);
+    const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
+    require_finite("loss", value, number);
+    const double rate = schedule.at(at.step);
+    const double norm = optimizer.step(static_cast<float>(rate));
+    require_finite("gradient's norm", norm, number);
+    return StepReport{number, static_cast<int>(at.epoch), value, rate, norm};
+  };
+  if (f.run) f.run->begin(parts);
+  for (; at.epoch <= t.epochs; ++at.epoch, at.step_of_epoch = at.losses = 0, at.loss_sum = 0) {
+    epochs.visit(at.epoch - 1, at.step_of_epoch, [&](std::span<const size_t> records) {
+      std::optional<StepReport> made;
+      const auto make = [&] { made = make_step(records); };
+      if (f.run)
+        f.run->attempt(parts, f.batches.dataset(), records, make);
+      else
+        make();
+      ++at.step, ++at.step_of_epoch;
+      if (made) {
+        ++at.losses, at.loss_sum += made->loss;
+        if (f.monitor.on_step) f.monitor.on_step(*made);
+      }
+      if (f.run) f.run->after_step(at.step, parts);
     });
     const models::QuickMetrics validation = models::quick_metrics(trainee.predict(f.validation));
-    const EpochReport report{epoch, loss_sum / static_cast<double>(epochs.steps()), validation};
-    if (epoch == 1 || is_better(validation, best.validation, f.recipe.select)) {
-      best = report;
-      best_weights = trainee.store.snapshot();
+    const EpochReport report{static_cast<int>(at.epoch), at.loss_sum / static_cast<double>(at.losses), validation};
+    if (at.epoch == 1 || is_better(validation, at.best.validation, f.recipe.select)) {
+      at.best = report;
+      at.best_weights = trainee.store.snapshot();
     }
-    if (f.monitor.on_epoch) f.monitor.on_epoch(report, best);
+    if (f.monitor.on_epoch) f.monitor.on_epoch(report, at.best);
   }
-  trainee.store.restore(best_weights);
-  return best;
+  trainee.store.restore(at.best_weights);
+  return at.best;
 }
 
 }  // namespace systole::tools

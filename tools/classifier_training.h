@@ -15,6 +15,7 @@
 #include "tools/ecg_data.h"
 #include "tools/frozen_encoder.h"
 #include "tools/model_file.h"
+#include "tools/resumable_run.h"
 #include "tools/training.h"
 
 namespace systole::tools {
@@ -68,6 +69,7 @@ struct Fitting {
   const std::vector<size_t>& validation;
   uint64_t seed;
   TrainingMonitor monitor{};
+  ResumableRun* run = nullptr;  // where training can be stopped and go on
 };
 /// Trains, and leaves the weights of the best epoch on the validation records, which is returned. Throws Error when the
 /// loss or the gradient becomes infinite.

@@ -1,6 +1,7 @@
 #include "tools/command.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 #include "kernels/conv1d/implementation.h"
+#include "tools/interruption.h"
 
 namespace systole::tools {
 
@@ -107,6 +109,7 @@ static void require_known_command(const CLI::App& app, int argc, const char* con
 }
 
 int run_command_line(int argc, const char* const* argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows beyond its limit is a failed write, with a sentence
   CLI::App app{"Systole: contrastive self-supervised learning on ECGs"};
   app.name("systole");
   app.set_version_flag("--version", "systole " SYSTOLE_VERSION);
@@ -123,6 +126,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_views(app);
   add_bench(app);
   add_info(app);
+  add_reproduce(app);
   try {
     require_known_command(app, argc, argv);
     app.parse(argc, argv);
@@ -133,6 +137,9 @@ int run_command_line(int argc, const char* const* argv) {
     fmt::print(stderr, "systole: {} (systole --help lists the commands, systole COMMAND --help its options)\n",
                printable(error.what()));
     return 2;
+  } catch (const Interrupted& interrupted) {
+    fmt::print(stderr, "systole: {}\n", interrupted.what());
+    return interrupted.exit_code();
   } catch (const UsageError& error) {
     fmt::print(stderr, "systole: {}\n", printable(error.what()));
     return 2;

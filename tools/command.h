@@ -54,11 +54,13 @@ void add_embed(CLI::App& app);
 void add_views(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
+void add_reproduce(CLI::App& app);
 
 /// A text that quotes a file, without the characters that would command a terminal: a name is no escape sequence.
 std::string printable(std::string text);
 
-/// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage.
+/// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 or 143 where
+/// Ctrl-C or SIGTERM stopped a run that can go on.
 int run_command_line(int argc, const char* const* argv);
 
 /// The words that this process was started with, the program first.

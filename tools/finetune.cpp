@@ -23,7 +23,7 @@ void add_finetune(CLI::App& app) {
   add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);
   command.add_option("--head-lr", o.recipe.head_learning_rate, "Learning rate of the head [default: --lr]");
-  command.callback([options] { train_classifier(*options); });
+  command.callback([options, &command] { train_classifier(command, *options); });
 }
 
 }  // namespace systole::tools

@@ -9,6 +9,7 @@
 #include "kernels/support.h"
 #include "tools/command.h"
 #include "tools/encoder_tables.h"
+#include "tools/run_record.h"
 #if defined(SYSTOLE_CUDA)
 #include "kernels/cuda/device.h"
 #endif
@@ -99,8 +100,13 @@ void add_info(CLI::App& app) {
   const auto recipe = std::make_shared<std::string>();
   command.add_option("--recipe", *recipe,
                      "Only this augmentation recipe, as JSON: to be changed and given to pretrain --recipe FILE");
-  command.callback([kernels_only, encoders_only, recipe] {
-    if (!recipe->empty())
+  const auto run = std::make_shared<std::string>();
+  command.add_option("--run", *run,
+                     "Only this run, and all that is needed to repeat it: its result, or the folder of a single run");
+  command.callback([kernels_only, encoders_only, recipe, run] {
+    if (!run->empty())
+      fmt::print("{}", run_text(find_run(*run)));
+    else if (!recipe->empty())
       fmt::print("{}", augment::to_json(augment::find_recipe(*recipe)));
     else if (*encoders_only)
       fmt::print("{}", encoders_as_markdown());

@@ -13,6 +13,7 @@
 #include "tools/label_curve_settings.h"
 #include "tools/label_curve_summary.h"
 #include "tools/label_curve_workers.h"
+#include "tools/run_lock.h"
 
 namespace systole::tools {
 namespace {
@@ -97,11 +98,16 @@ void label_curve(LabelCurveOptions o) {
     return work_on_label_curve(o);
   }
   const LabelCurve curve = prepare_label_curve(std::move(o));
+  std::filesystem::create_directories(curve.options.out / "runs");
+  const RunLock lock(curve.options.out / "lock", curve.options.out.string());
   adopt_folder(curve);
   std::vector<LabelCurveRun> missing;
   const std::vector<LabelCurveRun> runs = curve.runs();
-  for (const LabelCurveRun& run : runs)
-    if (read_run(curve, run).is_null()) missing.push_back(run);
+  for (const LabelCurveRun& run : runs) {
+    if (!read_run(curve, run).is_null()) continue;
+    missing.push_back(run);
+    remove_temporaries(curve.file(run));
+  }
   fmt::print(stderr, "{} of {} runs are to be made: {} arms, {} fractions, {} seeds\n", missing.size(), runs.size(),
              curve.arms.size(), curve.options.fractions.size(), curve.options.seeds.size());
   make_runs(curve, missing);
@@ -165,6 +171,8 @@ void add_label_curve(CLI::App& app) {
   command
       .add_option("--jobs", o.jobs, "Runs at a time, which share the threads; 0: one per thread, on cuda one in all")
       ->capture_default_str();
+  command.add_flag_callback(
+      "--resume", [] {}, "Go on where the curve was stopped, as it does without this option too");
   command.add_option("--worker-threads", o.worker_threads)->group("");  // a process that make_runs starts
   add_machine_options(command, o.common);
   command.callback([options] { label_curve(*options); });

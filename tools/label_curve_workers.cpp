@@ -1,6 +1,7 @@
 #include "tools/label_curve_workers.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fcntl.h>
@@ -9,11 +10,13 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sys/prctl.h>
 #include <thread>
 #include <unistd.h>
 
 #include "engine/checkpoint/atomic_file.h"
 #include "kernels/common/parallel.h"
+#include "tools/interruption.h"
 #include "tools/label_curve_run.h"
 #include "tools/progress.h"
 #include "tools/worker_process.h"
@@ -46,7 +49,7 @@ class RunQueue {
 
   std::optional<LabelCurveRun> next() {
     const std::lock_guard lock(mutex_);
-    if (failure_ || next_ == runs_.size()) return {};
+    if (failure_ || SignalWatch::signal() != 0 || next_ == runs_.size()) return {};
     return runs_[next_++];
   }
   void finished(const LabelCurveRun& run) {
@@ -61,6 +64,9 @@ class RunQueue {
   void finish() {
     progress_.finish();
     if (failure_) std::rethrow_exception(failure_);
+    if (const int signal = SignalWatch::signal(); signal != 0 && done_ < runs_.size())
+      throw Interrupted(signal, fmt::format("stopped with {} of {} runs made, which stay: the same command goes on",
+                                            done_, runs_.size()));
   }
 
  private:
@@ -138,6 +144,7 @@ void make_runs(const LabelCurve& curve, const std::vector<LabelCurveRun>& runs) 
   const int wanted = curve.options.jobs > 0 ? curve.options.jobs : curve.device == Device::cuda ? 1 : threads();
   const int jobs = std::min(wanted, static_cast<int>(runs.size()));
   const std::vector<std::string> command = worker_command(std::max(1, threads() / jobs));
+  const SignalWatch watch;  // after a signal no run is begun; those at work are finished
   RunQueue queue(curve, runs);
   std::vector<std::thread> servers;
   for (int job = 0; job < jobs; ++job) servers.emplace_back(serve, std::ref(queue), std::cref(command));
@@ -146,6 +153,8 @@ void make_runs(const LabelCurve& curve, const std::vector<LabelCurveRun>& runs) 
 }
 
 void work_on_label_curve(const LabelCurveOptions& options) {
+  std::signal(SIGINT, SIG_IGN);        // Ctrl-C reaches all processes of a terminal; the command decides
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // and no worker outlives it
   std::optional<LabelCurve> curve;
   std::optional<LabelCurveRunner> runner;
   answer([&] {

@@ -17,6 +17,8 @@
 #include "tools/encoder_options.h"
 #include "tools/model_file.h"
 #include "tools/pretraining.h"
+#include "tools/run_lock.h"
+#include "tools/run_record.h"
 
 namespace systole::tools {
 namespace {
@@ -34,6 +36,7 @@ struct PretrainOptions {
   bool learn_temperature = false, recompute = false;
   int patient_pairs = 0, accumulate = 1;
   EncoderChoice encoder;
+  RunOptions run;
   std::filesystem::path out, save_init;
 
   bool contrasts() const { return method == "simclr" || method == "clocs"; }
@@ -197,7 +200,7 @@ void check(const CLI::App& command, const PretrainOptions& o) {
   check_values(o);
   check(o.encoder);
   check_writable(o.out);
-  check_file_writable(beside(o.out, "metrics.jsonl"));
+  check(o.run, o.out);
   if (!o.save_init.empty()) check_writable(o.save_init);
   require_option(o.out != o.save_init, "--save-init", "another file than --out", o.save_init.string());
 }
@@ -246,6 +249,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
   adopt_method(command, o);
   check(command, o);
   const augment::NamedRecipe recipe = chosen_recipe(o.augmentation);
+  const RunLock lock(beside(o.out, "lock"), o.out.string());
   const Device device = prepare(o.common);
   const data::Dataset dataset = load(o.data, kTrainingFolds);
   const std::vector<size_t> records = records_of_folds(dataset, kTrainingFolds);
@@ -253,23 +257,29 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
   const ViewOptions views = view_options(recipe, dataset, o.training.signal_length, 2);
   check_views(o, views);
   const PretrainingOptions chosen = pretraining_options(o, dataset);
-  Pretraining run(chosen, views, dataset, records, normalization, device);
+  const nlohmann::json method = to_json(o, chosen, dataset, recipe);
+  ResumableRun run(o.out, o.run,
+                   begin_record(command, o.common, device, dataset,
+                                {{"method's", method}, {"encoder", tools::to_json(chosen.objective.encoder)}}));
+  if (run.is_complete()) return;
+  Pretraining pretraining(chosen, views, dataset, records, normalization, device);
 
-  if (!o.save_init.empty()) write_tensor_file(o.save_init, initial_weights(run.store()));
-  RunLog log(beside(o.out, "metrics.jsonl"));
-  fmt::print(
-      stderr, "{} of {}{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
-      o.method, run.encoder().options().name, o.contrasts() ? fmt::format(" with {}", loss_of(o).name) : std::string(),
-      records.size(), recipe.name, views.length, run.store().parameter_count(), threads());
-  reserve_memory(o, run, device, records.size());
-  run.run(log);
-  write_model(o.out, run.store(), "encoder", models::Objective::kEncoderPrefix,
-              {.encoder = run.encoder().options(),
+  if (!o.save_init.empty()) write_tensor_file(o.save_init, initial_weights(pretraining.store()));
+  fmt::print(stderr,
+             "{} of {}{} on {} ECGs of folds 1-8, augmentation {}, views of {} samples, {} parameters, {} threads\n",
+             o.method, pretraining.encoder().options().name,
+             o.contrasts() ? fmt::format(" with {}", loss_of(o).name) : std::string(), records.size(), recipe.name,
+             views.length, pretraining.store().parameter_count(), threads());
+  reserve_memory(o, pretraining, device, records.size());
+  pretraining.run(run);
+  write_model(o.out, pretraining.store(), "encoder", models::Objective::kEncoderPrefix,
+              {.encoder = pretraining.encoder().options(),
                .normalization = normalization,
                .signal_length = views.length,
                .label_set = {},
                .classes = {},
-               .run = to_json(o, chosen, dataset, recipe)});
+               .run = method});
+  run.finish();
   fmt::print("encoder: {}\nmetrics: {}\n", o.out.string(), beside(o.out, "metrics.jsonl").string());
 }
 
@@ -349,6 +359,7 @@ void add_pretrain(CLI::App& app) {
   command.add_flag("--recompute", o.recompute,
                    "Keep only the inputs of the encoder's blocks, and run them again in the backward pass");
   command.add_option("--save-init", o.save_init, "Also write the initial weights of all networks to this file");
+  add_run_options(command, o.run);
   add_common_options(command, o.common);
   command.callback([options, &command] { pretrain(command, *options); });
 }

@@ -1,5 +1,6 @@
 #include "tools/pretraining.h"
 
+#include <cmath>
 #include <fmt/format.h>
 
 #include "data/label_fraction.h"
@@ -62,68 +63,129 @@ std::span<const size_t> Pretraining::batch_of(std::span<const size_t> order, int
   return order.subspan(begin, std::min(batch, order.size() - begin));
 }
 
-std::vector<models::TrainingStep::Input> Pretraining::inputs_of(std::span<const size_t> order,
+std::vector<models::TrainingStep::Input> Pretraining::inputs_of(std::span<const size_t> order, const Position& at,
                                                                 const Schedule& schedule) const {
   std::vector<models::TrainingStep::Input> inputs;
-  for (int64_t i = 0; i < steps_per_epoch_; ++i) {
+  for (int64_t i = at.step_of_epoch; i < steps_per_epoch_; ++i) {
     const std::span<const size_t> rows = batch_of(order, i);
-    const int64_t done = optimizer_->steps() + i;
+    const int64_t done = at.step + i - at.step_of_epoch;
     inputs.push_back({.records = {rows.begin(), rows.end()},
                       .ids = ids_of(rows),
+                      .number = done,
                       .learning_rate = schedule.at(done),
                       .progress = static_cast<double>(done + 1) / static_cast<double>(schedule.total_steps)});
   }
   return inputs;
 }
 
-void Pretraining::run(RunLog& log) {
+void Pretraining::run(ResumableRun& run) {
   const Schedule schedule = make_schedule(options_.training, steps_per_epoch_);
   const auto batch = static_cast<size_t>(options_.training.batch_size);
+  Position at;
+  const StateParts parts = [&](RunState& state) { show(state, at); };
+  run.begin(parts);
   const auto per_epoch = static_cast<int64_t>(records_.size() - (records_.size() % batch == 1 ? 1 : 0));
-  Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG");
-  int64_t done = 0;
-  for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
-    const std::vector<size_t> order = order_of_epoch(static_cast<uint32_t>(epoch));
-    const int64_t before = optimizer_->steps();
-    step_->prepare(inputs_of(order, schedule));
-    double loss_sum = 0;
-    int64_t pairs = 0, unread = 0;  // the first step whose result was not read
-    for (int64_t i = 0; i < steps_per_epoch_; ++i) {
-      step_->run();
-      const std::span<const size_t> rows = batch_of(order, i);
-      pairs += same_patient_pairs(rows);
-      done += static_cast<int64_t>(rows.size());
-      const int64_t number = before + i + 1;
-      // Reading waits for the device: on cuda the host runs ahead until a line of the metrics file wants a result.
-      if (step_->device() == Device::cuda && !is_logged(number) && i + 1 < steps_per_epoch_) continue;
-      const std::vector<models::TrainingStep::Result> results = step_->results(unread, i + 1 - unread);
-      for (const models::TrainingStep::Result& result : results) {
-        ++unread;
-        require_finite("loss", result.loss, before + unread);
-        require_finite("gradient's norm", result.gradient_norm, before + unread);
-        loss_sum += result.loss;
+  Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG", at.records);
+  for (; at.epoch < options_.training.epochs; at.start_epoch()) {
+    const std::vector<size_t> order = order_of_epoch(static_cast<uint32_t>(at.epoch));
+    int64_t prepared_from = -1;  // step of the epoch
+    while (at.step_of_epoch < steps_per_epoch_) {
+      const int64_t first = at.step_of_epoch;
+      if (prepared_from < 0) step_->prepare(inputs_of(order, at, schedule)), prepared_from = first;
+      // Reading results waits for the device: on cuda the host runs ahead until a line of the metrics file wants one.
+      int64_t count = 1;
+      if (step_->device() == Device::cuda && !run.skips())
+        while (first + count < steps_per_epoch_ && !is_logged(at.step + count)) ++count;
+
+      std::vector<Result> results;
+      std::span<const size_t> rows;  // of the step that is looked at
+      const bool made = run.attempt(parts, batches_.dataset(), rows, [&] {
+        rows = batch_of(order, first);
+        for (int64_t i = 0; i < count; ++i) step_->run();
+        results = step_->results(first - prepared_from, count);
+        for (int64_t i = 0; i < count; ++i) {
+          rows = batch_of(order, first + i);
+          require_finite("loss", results[static_cast<size_t>(i)].loss, at.step + i + 1);
+          require_finite("gradient's norm", results[static_cast<size_t>(i)].gradient_norm, at.step + i + 1);
+        }
+      });
+      for (int64_t i = 0; i < count; ++i) {
+        rows = batch_of(order, first + i);
+        at.count(rows.size(), same_patient_pairs(rows),
+                 made ? std::optional(results[static_cast<size_t>(i)].loss) : std::nullopt);
       }
-      const models::TrainingStep::Result& last = results.back();
-      progress.update(done, fmt::format("epoch {} loss {:.4f}", epoch + 1, last.loss));
-      if (!is_logged(number)) continue;
-      nlohmann::ordered_json line{{"step", number},
-                                  {"epoch", epoch + 1},
-                                  {"loss", last.loss},
-                                  {"lr", schedule.at(number - 1)},
-                                  {"gradient_norm", last.gradient_norm},
-                                  {"ecg_per_second", static_cast<double>(done) / progress.seconds()}};
-      if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
-      if (last.left_out > 0) line["rows_without_positive"] = last.left_out;
-      log.write(line);
+      if (!made) prepared_from = -1;  // the steps after it were prepared for one more of the optimiser
+      progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, made ? results.back().loss : NAN));
+      if (made && is_logged(at.step)) log_step(run, at, schedule.at(at.step - 1), results.back(), rows.size());
+      run.after_step(at.step, parts);
     }
-    log.write({{"epoch", epoch + 1},
-               {"mean_loss", loss_sum / static_cast<double>(steps_per_epoch_)},
-               {"same_patient_pairs_per_batch", static_cast<double>(pairs) / static_cast<double>(steps_per_epoch_)},
-               {"seconds", progress.seconds()}});
+    log_epoch(run, at);
   }
   progress.finish();
-  fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", done, clock_text(progress.seconds()),
-             static_cast<double>(done) / progress.seconds());
+  fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", at.records, clock_text(run.seconds()),
+             static_cast<double>(at.records) / run.seconds());
+}
+
+void Pretraining::Position::count(size_t batch, int64_t same_patient, std::optional<double> loss) {
+  ++step, ++step_of_epoch;
+  records += static_cast<int64_t>(batch);
+  pairs += same_patient;
+  if (!loss) return;
+  ++losses;
+  loss_sum += *loss;
+  collapsed_loss_sum += collapsed_nt_xent(static_cast<int64_t>(batch));
+}
+
+void Pretraining::Position::start_epoch() {
+  ++epoch;
+  step_of_epoch = pairs = losses = 0;
+  loss_sum = collapsed_loss_sum = 0;
+}
+
+void Pretraining::show(RunState& state, Position& at) {
+  state.store("model", store_);
+  optimizer_->state(state);
+  objective_->state(state);
+  state.number("epoch", at.epoch);
+  state.number("step_of_epoch", at.step_of_epoch);
+  state.number("step", at.step);
+  state.number("records", at.records);
+  state.number("pairs", at.pairs);
+  state.number("losses", at.losses);
+  state.number("loss_sum", at.loss_sum);
+  state.number("collapsed_loss_sum", at.collapsed_loss_sum);
+}
+
+void Pretraining::log_step(ResumableRun& run, const Position& at, double rate, const Result& result, size_t records) {
+  nlohmann::ordered_json line{{"step", at.step},
+                              {"epoch", at.epoch + 1},
+                              {"loss", result.loss},
+                              {"lr", rate},
+                              {"gradient_norm", result.gradient_norm},
+                              {"ecg_per_second", static_cast<double>(at.records) / run.seconds()}};
+  if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
+  if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
+  if (const Tensor embeddings = step_->embeddings()) {
+    const models::EmbeddingQuality quality = models::embedding_quality(embeddings, static_cast<int64_t>(records));
+    line["alignment"] = quality.alignment;
+    line["uniformity"] = quality.uniformity;
+    line["embedding_variance"] = quality.variance;
+    collapse_.look_at_variance(quality.variance, at.epoch);
+  }
+  run.log().write(line);
+}
+
+void Pretraining::log_epoch(ResumableRun& run, const Position& at) {
+  const auto steps = static_cast<double>(at.step_of_epoch), losses = static_cast<double>(at.losses);
+  nlohmann::ordered_json line{{"epoch", at.epoch + 1},
+                              {"mean_loss", at.loss_sum / losses},
+                              {"same_patient_pairs_per_batch", static_cast<double>(at.pairs) / steps},
+                              {"seconds", run.seconds()}};
+  if (run.skipped_steps() > 0) line["skipped_steps"] = run.skipped_steps();
+  run.log().write(line);
+  const ObjectiveOptions& o = options_.objective;
+  if (o.method == "simclr" && o.contrastive.loss.name == "nt-xent")
+    collapse_.look_at_loss(at.loss_sum / losses, at.collapsed_loss_sum / losses, at.epoch);
 }
 
 int64_t Pretraining::same_patient_pairs(std::span<const size_t> records) const {

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "models/embedding_quality.h"
 #include "models/training_step.h"
+#include "tools/collapse_warning.h"
 #include "tools/ecg_data.h"
 #include "tools/pretraining_methods.h"
 #include "tools/recipe_options.h"
-#include "tools/run_log.h"
+#include "tools/resumable_run.h"
 #include "tools/training.h"
 
 namespace systole::tools {
@@ -36,19 +38,35 @@ class Pretraining {
               std::span<const size_t> records, const data::Normalization& normalization, Device device);
 
   models::TrainingStep& step() { return *step_; }
-  void run(RunLog& log);
+  /// All steps, or those that are left of a run that goes on.
+  void run(ResumableRun& run);
   const ParameterStore& store() const { return store_; }
   const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
+  using Result = models::TrainingStep::Result;
+  /// How far the run is.
+  struct Position {
+    int64_t epoch = 0, step = 0, records = 0;          // done
+    int64_t step_of_epoch = 0, pairs = 0, losses = 0;  // of this epoch: steps, pairs of one patient, steps that count
+    double loss_sum = 0, collapsed_loss_sum = 0;       // of this epoch
+    void count(size_t batch, int64_t same_patient, std::optional<double> loss);
+    void start_epoch();
+  };
+
   std::vector<size_t> order_of_epoch(uint32_t epoch) const;
   std::span<const size_t> batch_of(std::span<const size_t> order, int64_t step_of_epoch) const;
   /// Of the records, or of their patients.
   std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
   bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  /// The steps of an epoch, from its order of records.
-  std::vector<models::TrainingStep::Input> inputs_of(std::span<const size_t> order, const Schedule& schedule) const;
+  /// The steps of an epoch that are left, from its order of records.
+  std::vector<models::TrainingStep::Input> inputs_of(std::span<const size_t> order, const Position& at,
+                                                     const Schedule& schedule) const;
+  void show(RunState& state, Position& at);
+  /// Of a step on so many records.
+  void log_step(ResumableRun& run, const Position& at, double rate, const Result& result, size_t records);
+  void log_epoch(ResumableRun& run, const Position& at);
 
   PretrainingOptions options_;
   const ViewOptions& views_;
@@ -60,6 +78,7 @@ class Pretraining {
   std::unique_ptr<models::Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<models::TrainingStep> step_;
+  CollapseWarning collapse_;
 };
 
 }  // namespace systole::tools

@@ -20,10 +20,11 @@ std::string clock_text(double seconds) {
                    : fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
-Progress::Progress(std::string what, int64_t total, std::string unit)
+Progress::Progress(std::string what, int64_t total, std::string unit, int64_t before)
     : what_(std::move(what)),
       unit_(std::move(unit)),
       total_(std::max<int64_t>(total, 1)),
+      before_(before),
       terminal_(isatty(STDERR_FILENO) == 1),
       start_(Clock::now()),
       last_(start_) {}
@@ -38,9 +39,8 @@ double Progress::seconds() const {
 
 std::string Progress::line(int64_t done, const std::string& note) const {
   const double elapsed = seconds();
-  const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
-  const std::string left =
-      done > 0 ? clock_text(elapsed * static_cast<double>(total_ - done) / static_cast<double>(done)) : "-";
+  const double rate = elapsed > 0 ? static_cast<double>(done - before_) / elapsed : 0;
+  const std::string left = rate > 0 ? clock_text(static_cast<double>(total_ - done) / rate) : "-";
   return fmt::format("{}/{} {} {:.0f}/s left {}{}{}", done, total_, unit_, rate, left, note.empty() ? "" : "  ", note);
 }
 

@@ -10,8 +10,8 @@ namespace systole::tools {
 
 class Progress {
  public:
-  /// `unit` is what is counted, for example "ECG".
-  Progress(std::string what, int64_t total, std::string unit);
+  /// `unit` is what is counted, for example "ECG"; `before` were done by an earlier process.
+  Progress(std::string what, int64_t total, std::string unit, int64_t before = 0);
   /// The line is ended by finish() or by the destructor.
   ~Progress();
   Progress(const Progress&) = delete;
@@ -27,7 +27,7 @@ class Progress {
   std::string line(int64_t done, const std::string& note) const;
 
   std::string what_, unit_;
-  int64_t total_;
+  int64_t total_, before_;
   bool terminal_, finished_ = false, drawn_ = false;
   Clock::time_point start_, last_;
 };

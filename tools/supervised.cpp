@@ -17,7 +17,7 @@ void add_supervised(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("supervised", "Train a classifier from scratch (folds 1-8, selected on 9)");
   add_encoder_options(command, o.encoder);
   add_classifier_options(command, o);
-  command.callback([options] { train_classifier(*options); });
+  command.callback([options, &command] { train_classifier(command, *options); });
 }
 
 }  // namespace systole::tools

@@ -1,4 +1,4 @@
-// A folder for files that only a benchmark needs.
+// A folder for files that nothing but the command itself needs.
 #pragma once
 
 #include <cstdlib>
@@ -14,7 +14,7 @@ namespace systole::tools {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "systole_bench_XXXXXX").string();
+    std::string pattern = (std::filesystem::temp_directory_path() / "systole_XXXXXX").string();
     if (!mkdtemp(pattern.data())) throw Error(fmt::format("the folder {} cannot be made", pattern));
     path_ = pattern;
   }

@@ -70,8 +70,7 @@ Schedule make_schedule(const TrainingOptions& o, int64_t steps_per_epoch) {
 }
 
 void require_finite(const char* what, double value, int64_t step) {
-  if (!std::isfinite(value))
-    throw Error(fmt::format("the {} of step {} is {}; try a lower learning rate", what, step, value));
+  if (!std::isfinite(value)) throw NonFinite(fmt::format("the {} of step {} is {}", what, step, value));
 }
 
 }  // namespace systole::tools

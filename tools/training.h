@@ -6,6 +6,7 @@
 
 #include "engine/optimizer.h"
 #include "engine/schedule.h"
+#include "kernels/common/error.h"
 
 namespace CLI {
 class App;
@@ -24,7 +25,8 @@ struct TrainingOptions {
   int log_every = 10;
 };
 
-/// Adds --epochs, --batch-size, --lr, --optimizer, --adam-eps, --weight-decay, --clip-norm, --schedule, --warmup-epochs,
+/// Adds --epochs, --batch-size, --lr, --optimizer, --adam-eps, --weight-decay, --clip-norm, --schedule,
+/// --warmup-epochs,
 /// --signal-length and --log-every.
 void add_training_options(CLI::App& command, TrainingOptions& options);
 /// Throws UsageError for a value out of range.
@@ -36,8 +38,14 @@ nlohmann::json to_json(const TrainingOptions& options);
 OptimizerOptions optimizer_options(const TrainingOptions& options);
 Schedule make_schedule(const TrainingOptions& options, int64_t steps_per_epoch);
 
-/// Throws Error, naming the step, when the loss or the gradient's norm is not finite: training on would only destroy
-/// the weights.
+/// A loss or a gradient of a step is not finite.
+class NonFinite : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws NonFinite, naming the step, when the loss or the gradient's norm is not finite: training on would only
+/// destroy the weights.
 void require_finite(const char* what, double value, int64_t step);
 
 }  // namespace systole::tools

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 #include <unistd.h>
+#include <vector>
 
 #include "kernels/common/error.h"
 
@@ -31,11 +32,17 @@ void sync(const fs::path& path, int flags) {
   if (reason) fail(path, "sync", reason);
 }
 
+std::string temporary_prefix(const fs::path& path) {
+  return fmt::format(".{}.", path.filename().string());
+}
+
+constexpr const char* kTemporarySuffix = ".tmp";
+
 /// The temporary file; gone at the end of the scope unless it was renamed.
 class Temporary {
  public:
   explicit Temporary(const fs::path& path)
-      : path_(folder_of(path) / fmt::format(".{}.{}.tmp", path.filename().string(), ::getpid())) {}
+      : path_(folder_of(path) / fmt::format("{}{}{}", temporary_prefix(path), ::getpid(), kTemporarySuffix)) {}
   ~Temporary() {
     std::error_code ignored;
     if (!path_.empty()) fs::remove(path_, ignored);
@@ -57,6 +64,11 @@ class Temporary {
 }  // namespace
 
 void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+  replace_file_atomically(path, {}, write);
+}
+
+void replace_file_atomically(const fs::path& path, const fs::path& previous,
+                             const std::function<void(std::ostream&)>& write) {
   check_file_writable(path);
   Temporary temporary(path);
   errno = 0;
@@ -66,6 +78,8 @@ void write_file_atomically(const fs::path& path, const std::function<void(std::o
   stream.close();
   if (!stream) fail(path, "write", errno ? errno : EIO);
   sync(temporary.path(), O_RDONLY);
+  if (!previous.empty() && ::rename(path.c_str(), previous.c_str()) != 0 && errno != ENOENT)
+    fail(previous, "write", errno);
   temporary.rename_to(path);
   sync(folder_of(path), O_RDONLY | O_DIRECTORY);
 }
@@ -74,6 +88,20 @@ void write_file_atomically(const fs::path& path, std::string_view content) {
   write_file_atomically(path, [content](std::ostream& stream) {
     stream.write(content.data(), static_cast<std::streamsize>(content.size()));
   });
+}
+
+void remove_temporaries(const fs::path& path) {
+  const std::string prefix = temporary_prefix(path);
+  std::error_code ignored;
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(kTemporarySuffix)) continue;
+    const auto process = std::string_view(name).substr(prefix.size());  // "1234.tmp", in no other file's name
+    if (process.find_first_not_of("0123456789") == process.size() - std::strlen(kTemporarySuffix))
+      found.push_back(entry.path());
+  }
+  for (const fs::path& file : found) fs::remove(file, ignored);
 }
 
 void check_file_writable(const fs::path& path) {

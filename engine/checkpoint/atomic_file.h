@@ -13,6 +13,13 @@ namespace systole {
 /// and no temporary file is left behind. Throws Error with the reason of the system.
 void write_file_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+/// The same, and what stood at `path` before then stands at `previous`, in the same folder. At every moment the newest
+/// complete content is at `path`, or, between the two renames, at `previous`.
+void replace_file_atomically(const std::filesystem::path& path, const std::filesystem::path& previous,
+                             const std::function<void(std::ostream&)>& write);
+
+/// Removes the temporary files that writers of `path` left behind when they were killed. Nobody may be writing it.
+void remove_temporaries(const std::filesystem::path& path);
 
 /// Throws Error unless write_file_atomically could write there: the folder exists and may be written to, and `path` is
 /// not a folder or a device. Asked before a long run, not after it.

@@ -69,6 +69,35 @@ TEST_CASE("atomic file: after a failure the old content is there and no temporar
   CHECK(files_in(folder.path()) == 1);
 }
 
+TEST_CASE("atomic file: the content before is kept where it is asked for, and lost by no failure") {
+  const TemporaryFolder folder;
+  const auto replace = [&](const std::string& content) {
+    replace_file_atomically(folder / "a", folder / "a.previous", [&](std::ostream& stream) { stream << content; });
+  };
+  replace("first");
+  CHECK(files_in(folder.path()) == 1);
+  replace("second");
+  replace("third");
+  {
+    const FullDisk full(1 << 16);
+    CHECK_THROWS_AS(replace(std::string(1 << 20, 'x')), Error);
+  }
+  CHECK(test::read_file(folder / "a") == "third");
+  CHECK(test::read_file(folder / "a.previous") == "second");
+  CHECK(files_in(folder.path()) == 2);
+}
+
+TEST_CASE("atomic file: what killed writers left behind is removed, and nothing else") {
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"a", ".a.12.tmp", ".a.7.tmp", ".a.b.12.tmp", ".a.tmp", ".a.12.tmpx", "a.12.tmp", ".b.12.tmp"})
+    test::write_file(folder / name, "x");
+  remove_temporaries(folder / "a");
+  for (const char* name : {"a", ".a.b.12.tmp", ".a.tmp", ".a.12.tmpx", "a.12.tmp", ".b.12.tmp"})
+    CHECK_MESSAGE(std::filesystem::exists(folder / name), name);
+  CHECK(files_in(folder.path()) == 6);
+}
+
 TEST_CASE("atomic file: a place that cannot be written is known before") {
   const TemporaryFolder folder;
   const auto complaint = [](const std::filesystem::path& path) {

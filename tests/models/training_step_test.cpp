@@ -85,7 +85,9 @@ Outcome train(Device device, bool captured, const MakeObjective& make_objective,
   for (int epoch = 0; epoch < kEpochs; ++epoch) {
     std::vector<TrainingStep::Input> inputs;
     for (int first = 0; first < kRecords; first += static_cast<int>(kBatch)) {
-      TrainingStep::Input input{.learning_rate = run.learning_rate / (1 + epoch), .progress = 0.1 * (epoch + 1)};
+      TrainingStep::Input input{.number = static_cast<int64_t>(3 * epoch + static_cast<int>(inputs.size())),
+                                .learning_rate = run.learning_rate / (1 + epoch),
+                                .progress = 0.1 * (epoch + 1)};
       for (int i = first; i < std::min(kRecords, first + static_cast<int>(kBatch)); ++i) {
         input.records.push_back((i + 3 * epoch) % kRecords);
         input.ids.push_back(input.records.back() / 2);  // patients with two records

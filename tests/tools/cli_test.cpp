@@ -126,7 +126,7 @@ TEST_CASE("tools: help lists the commands and every option with its default") {
   const Outcome commands = run("--help");
   CHECK(commands.code == 0);
   for (const char* name : {"generate", "pack", "pretrain", "finetune", "supervised", "evaluate", "label-curve", "embed",
-                           "views", "bench", "info"})
+                           "views", "bench", "info", "reproduce"})
     CHECK(commands.output.find(name) != std::string::npos);
   const Outcome pretrain = run("pretrain --help");
   CHECK(pretrain.code == 0);

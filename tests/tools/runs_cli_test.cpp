@@ -1,0 +1,208 @@
+// What a run says about itself: numbers that are not finite, networks that collapse, its record, and whether it can be
+// repeated.
+
+#include <cmath>
+
+#include "engine/checkpoint/tensor_file.h"
+#include "tests/tools/expect.h"
+#include "tests/tools/process.h"
+#include "tools/collapse_warning.h"
+#include "tools/interruption.h"
+
+namespace fs = std::filesystem;
+using namespace systole;
+using namespace systole::test;
+
+namespace {
+
+const std::string kPretrain =
+    "pretrain --width 2 --projection-hidden 8 --projection-dim 4 --batch-size 5 --log-every 1";
+
+std::string command(const std::string& options, const fs::path& out) {
+  return fmt::format("{} --data-root {} --out {}", options, few_patients().string(), out.string());
+}
+
+std::vector<nlohmann::json> metrics_of(const fs::path& out) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(out.parent_path() / (out.stem().string() + ".metrics.jsonl"));
+  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+void check_all_finite(const fs::path& model) {
+  for (const auto& [section, arrays] : read_tensor_file(model).sections)
+    for (const auto& [name, array] : arrays)
+      for (const float value : array.to_float()) CHECK_MESSAGE(std::isfinite(value), name);
+}
+
+const std::string kDiverges = " --optimizer sgd --lr 1e30";
+
+}  // namespace
+
+TEST_CASE("runs: a loss that is not finite stops the run with its step, the records and the last good state") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "x.pt";
+  check_refused(command(kPretrain + " --epochs 2 --loss moco" + kDiverges, out), 1,
+                {"of step ", "no state was saved before it", "--on-nonfinite skip", "the records of its batch: "});
+  check_refused(command(kPretrain + " --epochs 2 --save-every 0" + kDiverges, out), 1,
+                {"of step ", " is ", "the last good state is ", "x.state, after step ", "the records of its batch: "});
+  CHECK(!fs::exists(out));
+  const Outcome resumed =
+      run(command(kPretrain + " --epochs 2 --save-every 0 --on-nonfinite skip --resume" + kDiverges, out));
+  CHECK_MESSAGE(resumed.code == 0, resumed.output);
+  check_all_finite(out);
+  check_refused(command("supervised --width 2 --batch-size 5 --epochs 3" + kDiverges, folder / "y.pt"), 1,
+                {"of step ", "the records of its batch: "});
+}
+
+TEST_CASE("runs: steps that are not finite are skipped and counted, and leave no trace in the weights") {
+  const TemporaryFolder folder;
+  for (const std::string options :
+       {kPretrain + " --epochs 2", kPretrain + " --epochs 2 --loss moco --queue-size 8",
+        "pretrain --method byol --width 2 --projection-hidden 8 --projection-dim 4 --batch-size 5 --epochs 2",
+        std::string("supervised --width 2 --batch-size 5 --epochs 2 --log-every 1")}) {
+    CAPTURE(options);
+    const fs::path out = folder / "x.pt";
+    const std::string output = succeeded(command(options + " --on-nonfinite skip" + kDiverges, out));
+    CHECK(output.find(": the step is skipped, as all such steps will be; the records of its batch: ") !=
+          std::string::npos);
+    CHECK(output.find(" steps were skipped, since they were not finite") != std::string::npos);
+    check_all_finite(out);
+    const std::vector<nlohmann::json> metrics = metrics_of(out);
+    CHECK(metrics.back()["skipped_steps"].get<int>() > 0);
+    const auto record = nlohmann::json::parse(read_file(folder / "x.run.json"));
+    CHECK(record["skipped_steps"] == metrics.back()["skipped_steps"]);
+  }
+}
+
+TEST_CASE("runs: alignment, uniformity and variance of the embeddings are logged where views are compared") {
+  const TemporaryFolder folder;
+  for (const std::string options : {kPretrain + " --epochs 1", kPretrain + " --epochs 1 --accumulate 2",
+                                    kPretrain + " --epochs 1 --method clocs --augment vcg crop.seconds=0.6 "
+                                                "crop.disjoint=yes"}) {
+    succeeded(command(options, folder / "x.pt"));
+    const nlohmann::json line = metrics_of(folder / "x.pt").front();
+    CHECK(line["alignment"].get<double>() >= 0);
+    CHECK(line["alignment"].get<double>() <= 4);
+    CHECK(line["uniformity"].get<double>() <= 0);
+    CHECK(line["embedding_variance"].get<double>() > 0);
+    CHECK(line["embedding_variance"].get<double>() <= 1);
+  }
+  succeeded(command("pretrain --method masked --signal-length 80 --width 2 --batch-size 5 --epochs 1 --log-every 1",
+                    folder / "x.pt"));
+  CHECK(!metrics_of(folder / "x.pt").front().contains("uniformity"));
+}
+
+TEST_CASE("runs: a network that does not learn is warned about once") {
+  const TemporaryFolder folder;
+  // Steps so small that nothing changes, at a temperature that makes all similarities alike.
+  const std::string output =
+      succeeded(command(kPretrain + " --epochs 4 --lr 1e-30 --temperature 1000", folder / "x.pt"));
+  const size_t at = output.find("warning: the loss of epoch 2 stayed at ");
+  CHECK(at != std::string::npos);
+  CHECK(output.find("warning: the loss of epoch", at + 1) == std::string::npos);
+  CHECK(succeeded(command(kPretrain + " --epochs 2 --lr 1e-30", folder / "y.pt")).find("stayed at") ==
+        std::string::npos);
+}
+
+TEST_CASE("runs: info --run prints what is needed to repeat a run") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "x.pt";
+  check_refused("info --run " + folder.path().string(), 1, {"no run lies there"});
+  succeeded(command(kPretrain + " --epochs 1 --seed 7 --threads 1", out));
+  const std::string text = succeeded("info --run " + out.string());
+  for (const std::string& words :
+       {std::string("complete, "), kPretrain, std::string("systole 0."), std::string("commit "), std::string("cpu"),
+        std::string("checksum of the records: "), std::string("x.metrics.jsonl"), std::string("--lr: 0.001"),
+        "systole reproduce " + out.string()})
+    CHECK_MESSAGE(text.find(words) != std::string::npos, (words + "\n" + text));
+  CHECK(text.find("checksum of the records: 00000000") == std::string::npos);
+  CHECK(succeeded("info --run " + folder.path().string()) == text);
+  succeeded(command(kPretrain + " --epochs 1", folder / "y.pt"));
+  check_refused("info --run " + folder.path().string(), 1, {"holds several runs: x.run.json, y.run.json; name one"});
+
+  Process stopped(command(kPretrain + " --epochs 5000 --save-every 0", folder / "z.pt"));
+  stopped.run_until([&] { return fs::exists(folder / "z.state.previous"); });
+  CHECK(stopped.end(SIGTERM).code == 143);
+  CHECK(succeeded("info --run " + (folder / "z.pt").string()).find("stopped; the same command with --resume goes on") !=
+        std::string::npos);
+}
+
+TEST_CASE("runs: reproduce makes a run again and finds the same bits, or says what differs first") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "x.pt", classifier = folder / "c.safetensors", record = folder / "x.run.json";
+  succeeded(command(kPretrain + " --epochs 2 --save-init=" + (folder / "init.pt").string(), out) + " --resume");
+  const std::string init = read_file(folder / "init.pt");
+  const auto init_written = fs::last_write_time(folder / "init.pt");
+  CHECK(succeeded("reproduce " + out.string()).find("reproduced, bit for bit: ") != std::string::npos);
+  CHECK(fs::last_write_time(folder / "init.pt") == init_written);
+  succeeded(
+      command(fmt::format("finetune --batch-size 5 --epochs 2 --label-fraction 1 --ssl-checkpoint {}", out.string()),
+              classifier));
+  succeeded("reproduce " + classifier.string());
+
+  const std::string metrics = read_file(folder / "x.metrics.jsonl"), model = read_file(out);
+  write_file(folder / "x.metrics.jsonl", metrics + "{}\n");
+  check_refused("reproduce " + out.string(), 1, {"x.pt: it or its metrics are not as the run left them"});
+  write_file(folder / "x.metrics.jsonl", metrics);
+
+  auto other = nlohmann::ordered_json::parse(read_file(record));
+  other["command"].push_back("--seed=43");
+  write_file(record, other.dump());
+  check_refused("reproduce " + out.string(), 1, {"x.pt is not reproduced: encoder.", "element 0 was "});
+  other["command"].back() = "--log-every=7";
+  other["command"].erase(std::find(other["command"].begin(), other["command"].end(), "--log-every"));
+  other["command"].erase(std::find(other["command"].begin(), other["command"].end(), "1"));
+  write_file(record, other.dump());
+  check_refused("reproduce " + out.string(), 1, {"x.metrics.jsonl is not reproduced: line "});
+}
+
+TEST_CASE("runs: the first signal is noted, and a second one ends the process") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const tools::SignalWatch watch;
+    CHECK(tools::SignalWatch::signal() == 0);
+    std::raise(signal);
+    CHECK(tools::SignalWatch::signal() == signal);
+    for (const int second : {SIGINT, SIGTERM}) {
+      struct sigaction action {};
+      REQUIRE(sigaction(second, nullptr, &action) == 0);
+      CHECK(action.sa_handler == SIG_DFL);
+    }
+  }
+}
+
+TEST_CASE("label-curve: killed at random moments it goes on to the same results; a second one is refused") {
+  const std::string options =
+      "label-curve --width 2 --fractions 0.5,1 --epochs 3 --seeds 1,2 --arms scratch,frozen-random --bootstrap 10 "
+      "--batch-size 8 --jobs 2 --resume";
+  const auto without_seconds = [](const fs::path& folder) {
+    std::string csv;
+    std::ifstream file(folder / "label_curve.csv");
+    for (std::string line; std::getline(file, line);) csv += line.substr(0, line.rfind(',')) + "\n";
+    return csv;
+  };
+  const TemporaryFolder folder;
+  succeeded(command(options, folder / "expected"));
+  const fs::path curve = folder / "curve";
+  for (const size_t runs : {1, 4}) {
+    Process process(command(options, curve));
+    process.run_until([&] {
+      std::error_code none;
+      return std::distance(fs::directory_iterator(curve / "runs", none), fs::directory_iterator()) >=
+             static_cast<std::ptrdiff_t>(runs);
+    });
+    if (runs == 1) check_refused(command(options, curve), 1, {"is being written by process "});
+    process.end(SIGKILL);
+  }
+  const std::string output = succeeded(command(options, curve));
+  CHECK(without_seconds(curve) == without_seconds(folder / "expected"));
+  for (const auto& file : fs::directory_iterator(curve / "runs"))
+    CHECK_MESSAGE(file.path().extension() == ".json", file.path().string());
+  fs::remove_all(curve);
+  Process process(command(options, curve));
+  process.run_until([&] { return fs::exists(curve / "runs/scratch_0.5_1.json"); });
+  const Outcome stopped = process.end(SIGTERM);
+  CHECK((stopped.code == 143 || stopped.code == 0));
+  succeeded(command(options, curve));
+  CHECK(without_seconds(curve) == without_seconds(folder / "expected"));
+}

@@ -1,0 +1,141 @@
+// systole reproduce: makes a finished run again in a folder of its own, and compares the bits of what comes out.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/checkpoint/tensor_file.h"
+#include "tools/command.h"
+#include "tools/run_log.h"
+#include "tools/run_record.h"
+#include "tools/temporary_folder.h"
+
+namespace systole::tools {
+namespace {
+
+using nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+/// The words of a run's command line, with what it writes led to another folder.
+std::vector<std::string> led_to(const std::vector<std::string>& words, const fs::path& folder) {
+  std::vector<std::string> result;
+  const auto elsewhere = [&](const std::string& file) { return (folder / fs::path(file).filename()).string(); };
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word.starts_with("--resume")) continue;
+    result.push_back(word);
+    for (const std::string option : {"--out", "--save-init"}) {
+      if (word == option && i + 1 < words.size()) result.push_back(elsewhere(words[++i]));
+      if (word.starts_with(option + "=")) result.back() = option + "=" + elsewhere(word.substr(option.size() + 1));
+    }
+  }
+  return result;
+}
+
+/// Runs this program with these words, the first of which stands for it. Throws Error unless it succeeds.
+void run_program(const std::vector<std::string>& words) {
+  std::vector<std::string> owned = words;
+  std::vector<char*> arguments;
+  for (std::string& word : owned) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t process = -1;
+  if (const int error = posix_spawn(&process, "/proc/self/exe", nullptr, nullptr, arguments.data(), environ))
+    throw Error(fmt::format("the run cannot be started: {}", std::strerror(error)));
+  int status = 0;
+  while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (status == 0) return;
+  throw Error(WIFEXITED(status)
+                  ? fmt::format("the run could not be repeated: it ended with exit code {}", WEXITSTATUS(status))
+                  : fmt::format("the run could not be repeated: signal {} ended it", WTERMSIG(status)));
+}
+
+std::string difference_of(const FileArray& a, const FileArray& b) {
+  if (a.type != b.type || a.shape != b.shape) return "another type or shape";
+  const auto at = std::ranges::mismatch(a.bytes, b.bytes).in1 - a.bytes.begin();
+  const size_t element = static_cast<size_t>(at) / byte_size(a.type);
+  return fmt::format("element {} was {} and is {}", element, a.to_float()[element], b.to_float()[element]);
+}
+
+/// The first difference of two model files, or nothing.
+std::string model_difference(const fs::path& there, const fs::path& here) {
+  if (file_checksum(there) == file_checksum(here)) return {};
+  const TensorFile a = read_tensor_file(there), b = read_tensor_file(here);
+  for (const auto& [section, arrays] : a.sections) {
+    const NamedArrays* others = b.section(section);
+    for (const auto& [name, array] : arrays) {
+      if (!others) return fmt::format("{}: is missing", section);
+      const auto other = std::ranges::find(*others, name, [](const auto& named) { return named.first; });
+      if (other == others->end()) return fmt::format("{}.{}: is missing", section, name);
+      if (other->second.type != array.type || other->second.shape != array.shape || other->second.bytes != array.bytes)
+        return fmt::format("{}.{}: {}", section, name, difference_of(array, other->second));
+    }
+  }
+  return a.metadata != b.metadata ? "the description beside the tensors" : "the form of the file";
+}
+
+/// The first difference of two metrics files, in which what the clock says does not count, or nothing.
+std::string metrics_difference(const fs::path& there, const fs::path& here) {
+  std::ifstream a(there), b(here);
+  const auto next = [](std::ifstream& file) {
+    std::string line;
+    return std::getline(file, line) ? without_times(ordered_json::parse(line, nullptr, false)) : ordered_json();
+  };
+  for (int number = 1;; ++number) {
+    const ordered_json x = next(a), y = next(b);
+    if (x != y) return fmt::format("line {} was {} and is {}", number, x.dump(), y.dump());
+    if (x.is_null()) return {};
+  }
+}
+
+void say_what_is_other(const ordered_json& before, const ordered_json& now) {
+  for (const char* key : {"program", "device"})
+    if (before.value(key, "") != now.value(key, ""))
+      fmt::print(stderr, "the {} was {}, and is {} now\n", key, before.value(key, ""), now.value(key, ""));
+}
+
+void reproduce(const fs::path& path) {
+  const FoundRun run = find_run(fs::absolute(path));
+  const std::string name = run.out.string();
+  if (!run.record.contains("results"))
+    throw Error(
+        fmt::format("{}: the run was stopped; a finished one can be repeated (the same command with --resume "
+                    "goes on)",
+                    name));
+  if (run.record["results"] != results_of(run.out))
+    throw Error(fmt::format("{}: it or its metrics are not as the run left them", name));
+  const fs::path folder = run.record["folder"].get<std::string>();
+  std::error_code error;
+  fs::current_path(folder, error);
+  if (error) throw Error(fmt::format("{}: the folder {} of its command: {}", name, folder.string(), error.message()));
+  const TemporaryFolder again;
+  run_program(led_to(run.record["command"].get<std::vector<std::string>>(), again.path()));
+
+  const fs::path out = again.path() / run.out.filename();
+  say_what_is_other(run.record, read_record(beside(out, "run.json")));
+  const std::string model = model_difference(run.out, out);
+  if (!model.empty()) throw Error(fmt::format("{} is not reproduced: {}", name, model));
+  const fs::path metrics = beside(run.out, "metrics.jsonl");
+  const std::string logged = metrics_difference(metrics, beside(out, "metrics.jsonl"));
+  if (!logged.empty()) throw Error(fmt::format("{} is not reproduced: {}", metrics.string(), logged));
+  fmt::print("reproduced, bit for bit: {} and {}\n", name, metrics.string());
+}
+
+}  // namespace
+
+void add_reproduce(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand(
+      "reproduce", "Make a finished run of pretrain, finetune or supervised again elsewhere, and compare the bits");
+  const auto path = std::make_shared<fs::path>();
+  command.add_option("path", *path, "The run's result, its .run.json, or the folder of a single run")->required();
+  command.callback([path] { reproduce(*path); });
+}
+
+}  // namespace systole::tools
