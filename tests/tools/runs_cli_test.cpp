@@ -57,10 +57,10 @@ TEST_CASE("runs: a loss that is not finite stops the run with its step, the reco
 
 TEST_CASE("runs: steps that are not finite are skipped and counted, and leave no trace in the weights") {
   const TemporaryFolder folder;
-  for (const std::string options :
-       {kPretrain + " --epochs 2", kPretrain + " --epochs 2 --loss moco --queue-size 8",
-        "pretrain --method byol --width 2 --projection-hidden 8 --projection-dim 4 --batch-size 5 --epochs 2",
-        std::string("supervised --width 2 --batch-size 5 --epochs 2 --log-every 1")}) {
+  for (const std::string& options : std::vector<std::string>{
+           kPretrain + " --epochs 2", kPretrain + " --epochs 2 --loss moco --queue-size 8",
+           "pretrain --method byol --width 2 --projection-hidden 8 --projection-dim 4 --batch-size 5 --epochs 2",
+           std::string("supervised --width 2 --batch-size 5 --epochs 2 --log-every 1")}) {
     CAPTURE(options);
     const fs::path out = folder / "x.pt";
     const std::string output = succeeded(command(options + " --on-nonfinite skip" + kDiverges, out));
@@ -77,9 +77,10 @@ TEST_CASE("runs: steps that are not finite are skipped and counted, and leave no
 
 TEST_CASE("runs: alignment, uniformity and variance of the embeddings are logged where views are compared") {
   const TemporaryFolder folder;
-  for (const std::string options : {kPretrain + " --epochs 1", kPretrain + " --epochs 1 --accumulate 2",
-                                    kPretrain + " --epochs 1 --method clocs --augment vcg crop.seconds=0.6 "
-                                                "crop.disjoint=yes"}) {
+  for (const std::string& options :
+       std::vector<std::string>{kPretrain + " --epochs 1", kPretrain + " --epochs 1 --accumulate 2",
+                                kPretrain + " --epochs 1 --method clocs --augment vcg crop.seconds=0.6 "
+                                            "crop.disjoint=yes"}) {
     succeeded(command(options, folder / "x.pt"));
     const nlohmann::json line = metrics_of(folder / "x.pt").front();
     CHECK(line["alignment"].get<double>() >= 0);
@@ -166,7 +167,7 @@ TEST_CASE("runs: the first signal is noted, and a second one ends the process") 
     for (const int second : {SIGINT, SIGTERM}) {
       struct sigaction action {};
       REQUIRE(sigaction(second, nullptr, &action) == 0);
-      CHECK(action.sa_handler == SIG_DFL);
+      CHECK((action.sa_handler == SIG_DFL));
     }
   }
 }
