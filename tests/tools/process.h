@@ -20,6 +20,7 @@ class Process {
  public:
   /// `before`: shell commands that come first, as "ulimit -f 8;".
   explicit Process(const std::string& arguments, const std::string& before = "") {
+    write_file(folder_ / "output", "");  // there even where the shell is killed before it starts
     std::string shell = "/bin/sh", option = "-c";
     std::string command = fmt::format("{} exec {} {} >{} 2>&1 </dev/null", before, SYSTOLE_BINARY, arguments,
                                       (folder_ / "output").string());
