@@ -47,6 +47,12 @@ class Words {
   size_t at_ = 0;
 };
 
+/// What the low byte of a word means where it is signed.
+int signed_byte(int data) {
+  const int low = data & 0xFF;
+  return low < 0x80 ? low : low - 0x100;
+}
+
 /// The long time of a SKIP word: 32 bits, the high word first.
 int32_t long_time(Words& words) {
   const auto high = static_cast<uint32_t>(words.next());
@@ -75,8 +81,8 @@ std::vector<Annotation> wfdb::parse_annotations(std::string_view bytes, const st
     if (annotations.empty())
       throw Error(fmt::format("The annotation file {} begins with the code {}, expected an annotation.", file, code));
     Annotation& last = annotations.back();
-    if (code == kNumber) last.number = current.number = static_cast<int8_t>(data);
-    if (code == kSubtype) last.subtype = static_cast<int8_t>(data);
+    if (code == kNumber) last.number = current.number = signed_byte(data);
+    if (code == kSubtype) last.subtype = signed_byte(data);
     if (code == kChannel) last.channel = current.channel = static_cast<uint8_t>(data);
     if (code == kAux) {
       last.aux = words.take(static_cast<size_t>(data));

@@ -273,6 +273,7 @@ WfdbRecord read_multi_segment(const Place& place, WfdbHeader header) {
   for (const Segment& segment : segments) without_data -= samples_with_data(segment);
   check_without_data(record, without_data);
   std::vector<std::vector<size_t>> targets;
+  targets.reserve(segments.size());
   for (const Segment& segment : segments) targets.push_back(match_signals(header, segment, variable_layout));
 
   for (const WfdbSignal& signal : header.signals)

@@ -75,7 +75,7 @@ void add_signal_options(CLI::App& command, DataOptions& options) {
                      "CSV file with the columns record and patient, optionally fold, and a column of 0 and 1 for each "
                      "class (docs/data.md)");
   command.add_flag("--skip-bad-records", options.skip_bad_records,
-                   "Leave damaged records out and count them, instead of stopping");
+                   "Leave bad records out and count them, instead of stopping; check-data says which they are");
 }
 
 void add_data_options(CLI::App& command, DataOptions& options) {

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "kernels/common/error.h"
+#include "kernels/common/strict_json.h"
 #include "models/dual_stream.h"
 #include "tools/encoder_options.h"
 
@@ -44,6 +45,16 @@ const models::EncoderDefinition& described(const std::string& name, const std::s
   }
 }
 
+/// A network is built of what these shapes say before its other weights are compared: they must be such as networks
+/// have.
+void check_channels(const FileArray& weight, const std::string& name, const std::string& path) {
+  constexpr int64_t kMost = 1 << 14;
+  for (const int64_t size : weight.shape)
+    if (size < 1 || size > kMost)
+      throw Error(fmt::format("{}: '{}' has the shape [{}], sizes from 1 to {} were expected", path, name,
+                              fmt::join(weight.shape, ", "), kMost));
+}
+
 /// Completes the encoder of a description from the names and shapes in the file.
 void complete(models::EncoderOptions& options, const NamedArrays& arrays, const std::string& prefix,
               const std::string& path) {
@@ -54,6 +65,7 @@ void complete(models::EncoderOptions& options, const NamedArrays& arrays, const 
   const FileArray* weight = find(arrays, name);
   if (!weight || weight->shape.size() != 3)
     throw Error(fmt::format("{}: holds no {}: '{}' [width, leads, kernel] is missing", path, encoder.name, name));
+  check_channels(*weight, name, path);
   options.name = encoder.name;
   options.width = static_cast<int>(weight->shape[0]);
   const bool has_groups = options.name == models::DualStream::kName;  // its weights do not tell the leads of a record
@@ -76,12 +88,21 @@ std::string to_text(const Description& d) {
   return text.dump(1, ' ', false, json::error_handler_t::replace);  // a path need not be UTF-8
 }
 
+json json_of(const std::string& text, const std::string& path) {
+  constexpr int kLevels = 32;  // the description of a run has seven
+  try {
+    return parse_strict_json<json>(text, kLevels);
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: its description is refused: {}", path, error.what()));
+  }
+}
+
 Description parse_description(const std::string& text, const std::string& path) {
   Description d;
   d.encoder.name.clear();
   if (text.empty()) return d;
   try {
-    const json parsed = json::parse(text);
+    const json parsed = json_of(text, path);
     d.encoder.name = parsed.value("encoder", "");
     d.encoder.leads = parsed.value("leads", d.encoder.leads);
     d.encoder.lead_groups = parsed.value("lead_groups", d.encoder.lead_groups);
@@ -134,6 +155,7 @@ ClassifierFile read_classifier(const std::filesystem::path& path) {
   const FileArray* head = find(*model, "head.weight");
   if (!head || head->shape.size() != 2)
     throw Error(fmt::format("{}: holds no classifier: 'head.weight' [classes, features] is missing", path.string()));
+  check_channels(*head, "head.weight", path.string());
   ClassifierFile result{*model, static_cast<int>(head->shape[0]), parse_description(file.metadata, path.string())};
   complete(result.description.encoder, *model, "encoder.", path.string());
   return result;

@@ -105,8 +105,9 @@ std::string metadata_text(const json& header, const char* key) {
 std::vector<std::string> section_names(const json& header, const std::vector<Entry>& entries, const std::string& name) {
   const json list = json::parse(metadata_text(header, "systole_sections"), nullptr, false);
   std::vector<std::string> names;
-  for (const json& item : list.is_array() ? list : json::array())
-    if (item.is_string()) names.push_back(item.get<std::string>());
+  if (list.is_array())  // read in place: a copy of deeply nested lists would exhaust the stack
+    for (const json& item : list)
+      if (item.is_string()) names.push_back(item.get<std::string>());
   if (names.size() > kMaxSections)
     throw Error(
         fmt::format("{}: the file has {} sections, at most {} were expected", name, names.size(), kMaxSections));

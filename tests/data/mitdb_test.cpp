@@ -2,6 +2,7 @@
 
 #include "data/mitdb.h"
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <set>
@@ -151,6 +152,20 @@ TEST_CASE("mitdb: no patient is on both sides of the split, and every part has a
     for (const auto& [fold, members] : recordings) CHECK(members.count(left_out) == 0);
   CHECK(std::set<int>(d.fold.begin(), d.fold.end()).size() == 10);
   CHECK(load(root.path(), report, {.folds = {9}}).records() == 4);
+}
+
+TEST_CASE("mitdb: a recording with a lead that has no values is broken") {
+  const TemporaryFolder root;
+  write_recording(root.path(), 101, 10, {{1, 'N'}});
+  write_wfdb16(root / "106", kRateHz, {"MLII", "V1"}, 200, "mV", 0, std::vector<int16_t>(2 * 3600, -32768));
+  write_annotations(root / "106.atr", {{1, 'N'}});
+  LoadReport report;
+  CHECK(load(root.path(), report, {.skip_bad_records = true}).records() == 1);
+  CHECK(std::count_if(report.left_out.begin(), report.left_out.end(),
+                      [](const LeftOut& record) { return record.problem == RecordProblem::no_values; }) == 1);
+  CHECK(report.bad_examples == std::vector<std::string>{(root / "106").string() +
+                                                        ".hea: lead MLII has values in 0 of its 3600 samples, at least "
+                                                        "half were expected."});
 }
 
 TEST_CASE("mitdb: another lead and a broken recording are refused by name, or skipped") {

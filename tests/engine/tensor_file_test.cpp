@@ -319,6 +319,15 @@ TEST_CASE("tensor file: more sections than any network has are refused") {
   CHECK(contains(refusal(folder / "a"), "300 sections, at most 256"));
 }
 
+TEST_CASE("tensor file: nested lists in the metadata of safetensors do no harm") {
+  const TemporaryFolder folder;
+  const std::string nested = std::string(300'000, '[') + std::string(300'000, ']');
+  test::write_file(folder / "a", safetensors(R"({"__metadata__":{"systole_sections":")" + nested +
+                                                 R"("},"encoder.x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+                                             1));
+  CHECK(read_tensor_file(folder / "a").section("encoder") != nullptr);
+}
+
 TEST_CASE("tensor file: a dictionary that stands in many places does not multiply") {
   const auto text = [](const std::string& value) {
     const auto size = static_cast<uint32_t>(value.size());
