@@ -138,6 +138,7 @@ std::vector<pickle::Storage> storages_of(const pickle::Pickle& object, const std
       throw Error(fmt::format("{}: the storage {:.40} has two types or sizes", name, storage->key));
   }
   std::vector<pickle::Storage> storages;
+  storages.reserve(found.size());
   for (const auto& [key, storage] : found) storages.push_back(storage);
   return storages;
 }
