@@ -44,9 +44,11 @@ TEST_CASE("views: half a millivolt is drawn 5 mm above the baseline, in the reco
   const auto all = rows();
   const auto row = std::find_if(all.begin(), all.end(), [](const auto& r) { return r.fold <= 8; });
   REQUIRE(row != all.end());
+  std::vector<int16_t> signal(12 * 1000, 500);
+  signal[0] = 501;  // a record whose leads are all constant would be refused
   systole::data::write_wfdb16(root / row->filename_lr, 100,
                               {systole::data::kStandardLeads.begin(), systole::data::kStandardLeads.end()}, 1000, "mV",
-                              0, std::vector<int16_t>(12 * 1000, 500));
+                              0, signal);
 
   constexpr int kDots = 10;
   drawn(root, fmt::format("--augment none --record {} --dots-per-mm {}", row->record_id, kDots), work / "page.png");
