@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <fstream>
@@ -12,11 +13,15 @@
 #include <sstream>
 
 #include "kernels/common/error.h"
+#include "kernels/common/strict_json.h"
 
 namespace systole::augment {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kLevels = 8;                 // twice what a recipe has, so that a wrong value can be quoted
+constexpr uintmax_t kMostBytes = 1 << 20;  // of a file
 
 #define AT(field) offsetof(Recipe, field)
 
@@ -250,7 +255,9 @@ NamedRecipe recipe_from_json(const std::string& text, const std::string& source)
   };
   Json json;
   try {
-    json = Json::parse(text);
+    json = parse_strict_json<Json>(text, kLevels);
+  } catch (const Error& error) {
+    refuse(error.what());
   } catch (const Json::exception& error) {
     const std::string reason = error.what();  // begins with the library's number for it, in brackets
     refuse(fmt::format("not JSON: {}", reason.substr(std::min(reason.size(), reason.find("] ") + 2))));
@@ -276,8 +283,9 @@ NamedRecipe recipe_from_json(const std::string& text, const std::string& source)
       const Parameter* parameter = find(*augmentation, key);
       if (!parameter)
         refuse(fmt::format("{} has no '{}'; expected one of {}", name, key, known_parameters(*augmentation)));
+      const std::string place = fmt::format("{}.{}", name, key);
       set(named.recipe, *parameter, value, [&](const std::string& found) {
-        refuse(fmt::format("{}.{} is {}; expected {}", name, key, found, expectation(*parameter)));
+        refuse(fmt::format("{} is {}; expected {}", place, found, expectation(*parameter)));
       });
     }
   }
@@ -286,6 +294,10 @@ NamedRecipe recipe_from_json(const std::string& text, const std::string& source)
 }
 
 NamedRecipe read_recipe(const std::string& path) {
+  std::error_code error;  // of what is no file, which cannot be read either
+  if (const auto size = std::filesystem::file_size(path, error); !error && size > kMostBytes)
+    throw UsageError(
+        fmt::format("{}: the file has {} bytes; a recipe of at most {} was expected", path, size, kMostBytes));
   std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();

@@ -341,7 +341,7 @@ __device__ void write(const Block& block, float* out) {  // [L, C], from the fir
 
 /// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.
 __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
-                                                          uint64_t seed, uint32_t step, int P,
+                                                          uint64_t seed, StepNumber step, int P,
                                                           float* __restrict__ views) {  // [V·N, L, C]
   Shared& shared = *dynamic_shared<Shared>();
   const unsigned N = static_cast<unsigned>(shape.N);
@@ -365,7 +365,7 @@ __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewS
 }
 
 void views(Queue& queue, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed,
-           uint32_t step, float* output) {
+           StepNumber step, float* output) {
   static_assert(sizeof(Shared) % alignof(Quad) == 0);
   const int P = recipe.band_pass.p > 0 ? filter_circle(shape.L, source.sampling_rate_hz) : 0;
   launch(queue,

@@ -395,8 +395,8 @@ void make_leads(const View& view, int first, float* out) {
   write(leads, out + first);
 }
 
-void views(Queue&, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed, uint32_t step,
-           float* output) {
+void views(Queue&, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed,
+           StepNumber step, float* output) {
   parallel_for(int64_t{shape.V} * shape.N, [&](int64_t row) {
     View view{
         shape, source, recipe, {seed, step, source.records[row % shape.N], static_cast<uint32_t>(row / shape.N)}, {}};

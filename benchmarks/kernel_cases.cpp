@@ -303,22 +303,32 @@ void add_linear(Cases& cases) {
   }
 }
 
+std::vector<float> words_of(const StepFactors& factors) {
+  std::vector<float> words(sizeof factors / sizeof(float));
+  std::memcpy(words.data(), &factors, sizeof factors);
+  return words;
+}
+
 void add_optimizer(Cases& cases) {
   for (const OptimizerCase& c : optimizer_cases()) {
     const int64_t count = c.count;
     add(cases, "optimizer.adam", c.name, c.adam_flop(), c.adam_bytes(), [=](Problem& p) -> Run {
       const int gradient = p.normal(count), w = p.updated(p.normal(count)), first = p.updated(p.normal(count)),
-                second = p.updated(p.positive(count));
+                second = p.updated(p.positive(count)), factors = p.given(words_of(step_factors(Adam{}, 3, 1e-3))),
+                scale = p.given({1});
       return [=](Queue& q, const Memory& m) {
         optimizer_kernels(q.device())
-            .adam(q, count, {.step = 3, .learning_rate = 1e-3}, m[gradient], m[w], m[first], m[second]);
+            .adam(q, count, {}, reinterpret_cast<const StepFactors*>(m[factors]), m[scale], m[gradient], m[w], m[first],
+                  m[second]);
       };
     });
     add(cases, "optimizer.sgd", c.name, c.sgd_flop(), c.sgd_bytes(), [=](Problem& p) -> Run {
-      const int gradient = p.normal(count), w = p.updated(p.normal(count)), momentum = p.updated(p.normal(count));
+      const int gradient = p.normal(count), w = p.updated(p.normal(count)), momentum = p.updated(p.normal(count)),
+                factors = p.given(words_of(step_factors(2, 1e-3))), scale = p.given({1});
       return [=](Queue& q, const Memory& m) {
         optimizer_kernels(q.device())
-            .sgd(q, count, {.learning_rate = 1e-3, .momentum = 0.9}, m[gradient], m[w], m[momentum]);
+            .sgd(q, count, {.momentum = 0.9}, reinterpret_cast<const StepFactors*>(m[factors]), m[scale], m[gradient],
+                 m[w], m[momentum]);
       };
     });
   }

@@ -5,25 +5,18 @@
 #include <cmath>
 #include <csv.h>
 #include <fmt/format.h>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
+#include "data/input_file.h"
 #include "data/joined.h"
 #include "kernels/common/error.h"
 
 namespace systole::data {
 namespace {
 
+constexpr int64_t kMostBytes = int64_t{1} << 30;  // fifty times what a data set of a million records has
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file.good() || std::filesystem::is_directory(path))
-    throw Error(fmt::format("{} cannot be read as a CSV file.", path.string()));
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 // libcsv tells no positions, so the text goes to it line by line, and a row starts at the first line after a row's end.
 class Parser {
@@ -119,9 +112,7 @@ int64_t CsvTable::whole_number(size_t row, size_t column) const {
   return static_cast<int64_t>(*value);
 }
 
-CsvTable read_csv(const std::filesystem::path& path) {
-  const std::string text = read_text(path);
-  std::string_view content = text;
+CsvTable parse_csv(std::string_view content, const std::filesystem::path& path) {
   if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
 
   CsvTable table;
@@ -131,6 +122,10 @@ CsvTable read_csv(const std::filesystem::path& path) {
     throw Error(fmt::format("{} is empty, a line of column names was expected.", path.string()));
   check_field_counts(table);
   return table;
+}
+
+CsvTable read_csv(const std::filesystem::path& path, const std::filesystem::path& root) {
+  return parse_csv(read_text(path, kMostBytes, root), path);
 }
 
 }  // namespace systole::data

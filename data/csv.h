@@ -31,6 +31,10 @@ struct CsvTable {
 
 /// Reads the file; its first row is the header and blank lines count for nothing. Throws Error for a file that cannot
 /// be read or is empty, for a quotation mark out of place, and for a row with another number of fields than the header.
-CsvTable read_csv(const std::filesystem::path& path);
+/// `root` as of InputFile.
+CsvTable read_csv(const std::filesystem::path& path, const std::filesystem::path& root = {});
+
+/// The same of a text in memory; `path` names it in messages.
+CsvTable parse_csv(std::string_view content, const std::filesystem::path& path);
 
 }  // namespace systole::data

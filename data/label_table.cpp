@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "data/csv.h"
+#include "data/input_file.h"
 #include "data/label_fraction.h"
 #include "data/pack.h"
 #include "data/ptbxl.h"
@@ -184,8 +185,7 @@ std::vector<RecordSource> sources_of(const LabelTable& table) {
 
 }  // namespace
 
-LabelTable read_label_table(const fs::path& path) {
-  const CsvTable csv = read_csv(path);
+LabelTable label_table_of(const CsvTable& csv) {
   const size_t record = csv.column("record"), patient = csv.column("patient");
   const std::optional<size_t> fold = find_column(csv, "fold");
   const std::vector<size_t> columns = label_columns(csv);
@@ -196,12 +196,19 @@ LabelTable read_label_table(const fs::path& path) {
     LabelTable::Row& to = table.rows.emplace_back();
     to.where = csv.where(row);
     to.record = not_empty(csv, row, record);
+    if (!stays_below(to.record))
+      throw Error(
+          fmt::format("{}: record is \"{}\", a record in or below the data folder was expected.", to.where, to.record));
     if (fold) to.fold = read_fold(csv, row, *fold);
     read_labels(csv, row, columns, to);
   }
   check_records_differ(csv, record);
   number_patients(csv, patient, table);
   return table;
+}
+
+LabelTable read_label_table(const fs::path& path) {
+  return label_table_of(read_csv(path));
 }
 
 Dataset load_label_table(const fs::path& path, const LoadOptions& options, bool with_labels, LoadReport& report) {
@@ -222,7 +229,7 @@ Dataset load_label_table(const fs::path& path, const LoadOptions& options, bool 
   }
   const bool is_ptbxl = fs::exists(options.root / "ptbxl_database.csv");
   is_ptbxl ? take_ptbxl_records(table, options, sources) : take_wfdb_records(table, options, sources);
-  if (!is_ptbxl) rules.cut_to = usual_length(sources, options.sampling_rate_hz);
+  if (!is_ptbxl) rules.cut_to = usual_length(sources, options);
   return finish([&] { return load_records(sources, rules, options, report); });
 }
 

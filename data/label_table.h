@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/csv.h"
 #include "data/record_loader.h"
 
 namespace systole::data {
@@ -28,8 +29,11 @@ struct LabelTable {
 };
 
 /// Throws Error that names file, line and column for a missing column, a label that is not 0, 1 or empty, a fold
-/// outside 1 … 10, and a record that is there twice.
+/// outside 1 … 10, a record that is there twice, and one whose path leads out of the folder.
 LabelTable read_label_table(const std::filesystem::path& path);
+
+/// The same of a table in memory.
+LabelTable label_table_of(const CsvTable& csv);
 
 /// Loads the records of a label table as load_records does, from a folder in PTB-XL's layout, from any other folder of
 /// WFDB records with the 12 standard leads, or from a pack of either (data/pack.h). WFDB records are resampled to the

@@ -1,6 +1,7 @@
 #include "data/lead_storage.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <optional>
 #include <type_traits>
@@ -50,8 +51,11 @@ void store(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signa
 }  // namespace
 
 KeptUnit kept_unit(const std::string& unit) {
-  if (unit == "V") return {"mV", 1e3};
-  if (unit == "uV" || unit == "µV") return {"mV", 1e-3};
+  std::string spelled = unit;
+  std::transform(spelled.begin(), spelled.end(), spelled.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (spelled == "v") return {"mV", 1e3};
+  if (spelled == "mv") return {"mV", 1};
+  if (spelled == "uv" || spelled == "µv") return {"mV", 1e-3};
   return {unit, 1};
 }
 
@@ -100,10 +104,6 @@ bool store_samples(Dataset& dataset, size_t record, size_t lead, const WfdbSigna
 void store_values(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal,
                   std::span<const double> values) {
   store(dataset, record, lead, signal, values, storage_of_values(values));
-}
-
-void store_nothing(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal) {
-  dataset.scale[record * dataset.lead_count() + lead] = static_cast<float>(kept_unit(signal.unit).factor / signal.gain);
 }
 
 }  // namespace systole::data

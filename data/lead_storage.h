@@ -13,6 +13,7 @@
 namespace systole::data {
 
 /// The unit in which Systole keeps a signal, and what its values are multiplied by: voltages are kept in mV.
+/// The name of a voltage may be spelled in any case: some records of the PhysioNet challenges are in mv.
 struct KeptUnit {
   std::string name;
   double factor;
@@ -38,8 +39,5 @@ bool store_samples(Dataset& dataset, size_t record, size_t lead, const WfdbSigna
 /// for a lead that was resampled.
 void store_values(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal,
                   std::span<const double> values);
-
-/// Stores a lead that has no valid sample as zeros.
-void store_nothing(Dataset& dataset, size_t record, size_t lead, const WfdbSignal& signal);
 
 }  // namespace systole::data

@@ -100,7 +100,7 @@ struct Window {
 struct Loaded {
   Recording recording{};
   bool is_missing = false;
-  std::string problem;
+  std::optional<LeftOut> problem;
   std::vector<Window> windows;
   std::vector<size_t> lead;                  // which of the standard leads each signal is
   std::vector<WfdbSignal> signals;           //
@@ -125,34 +125,35 @@ size_t standard_lead(const std::string& name, const fs::path& path) {
   return static_cast<size_t>(found - kStandardLeads.begin());
 }
 
-void read_windows(const fs::path& path, double sampling_rate_hz, Loaded& to) {
+void read_windows(const fs::path& path, const fs::path& root, double sampling_rate_hz, Loaded& to) {
   const auto samples_per_window = static_cast<int64_t>(kMitdbWindowSeconds * sampling_rate_hz);
-  for (const Annotation& annotation : read_annotations(path.string() + ".atr"))
+  for (const Annotation& annotation : read_annotations(path.string() + ".atr", root))
     if (const auto window = static_cast<size_t>(annotation.sample / samples_per_window);
         annotation.sample >= 0 && window < to.windows.size())
       to.windows[window].add(annotation.symbol);
   for (Window& window : to.windows) window.finish();
 }
 
-void read_recording(const fs::path& path, int sampling_rate_hz, Loaded& to) {
-  WfdbRecord record = read_wfdb(path);
+void read_recording(const fs::path& path, const fs::path& root, const LoadOptions& options, Loaded& to) {
+  WfdbRecord record = read_wfdb(path, root);
+  if (options.inspect) options.inspect(path.filename().string(), record);
   const double rate_hz = record.header.sampling_rate_hz;
   const auto windows = static_cast<size_t>(static_cast<double>(record.length) / (rate_hz * kMitdbWindowSeconds));
   if (windows == 0)
     throw Error(fmt::format("{}.hea has {} samples, at least {} s were expected.", path.string(), record.length,
                             kMitdbWindowSeconds));
-  const Resampler resampler(rate_hz, sampling_rate_hz);
+  const Resampler resampler(rate_hz, options.sampling_rate_hz);
   for (size_t s = 0; s < record.header.signals.size(); ++s) {
     const size_t lead = standard_lead(record.header.signals[s].description, path);
     if (std::count(to.lead.begin(), to.lead.end(), lead))
       throw Error(fmt::format("{}.hea has the lead {} twice.", path.string(), kStandardLeads[lead]));
     to.lead.push_back(lead);
-    to.invalid_samples += fill_invalid(record.samples[s]);
+    to.invalid_samples += fill_gaps(record.samples[s], record.header.signals[s].description, path.string() + ".hea");
     to.samples.push_back(resampler(std::vector<double>(record.samples[s].begin(), record.samples[s].end())));
   }
   to.signals = record.header.signals;
   to.windows.resize(windows);
-  read_windows(path, rate_hz, to);
+  read_windows(path, root, rate_hz, to);
 }
 
 std::vector<Loaded> read_all(const LoadOptions& options) {
@@ -160,6 +161,7 @@ std::vector<Loaded> read_all(const LoadOptions& options) {
   for (const Recording& recording : kRecordings)
     if (options.folds.empty() || std::count(options.folds.begin(), options.folds.end(), recording.fold))
       all.emplace_back().recording = recording;
+  const fs::path root = fs::canonical(options.root);
   std::mutex mutex;
   size_t done = 0;
   parallel_for(static_cast<int64_t>(all.size()), [&](int64_t i) {
@@ -167,8 +169,8 @@ std::vector<Loaded> read_all(const LoadOptions& options) {
     const fs::path path = path_of(options.root, loaded.recording);
     loaded.is_missing = !has_files(path);
     if (!loaded.is_missing)
-      loaded.problem =
-          problem_of(options.skip_bad_records, [&] { read_recording(path, options.sampling_rate_hz, loaded); });
+      loaded.problem = problem_of(options.skip_bad_records, path.filename().string(),
+                                  [&] { read_recording(path, root, options, loaded); });
     if (!options.progress) return;
     const std::lock_guard lock(mutex);
     options.progress(++done, all.size());
@@ -238,8 +240,8 @@ Dataset load_mitdb(const LoadOptions& options, bool with_labels, LoadReport& rep
   for (const Loaded& loaded : read_all(options)) {
     if (loaded.is_missing)
       report.add_missing("recording " + path_of(options.root, loaded.recording).filename().string());
-    else if (!loaded.problem.empty())
-      report.add_bad(loaded.problem);
+    else if (loaded.problem)
+      report.add_bad(*loaded.problem);
     else
       add_windows(loaded, with_labels, dataset, report);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ class PackFile {
   /// Reads and checks everything but the samples: a file may hold anything, and no count or offset is used before it
   /// was checked. Throws Error that names the file and what is wrong with it.
   explicit PackFile(const std::filesystem::path& path);
+  /// The same of a file that is in memory already and stays there; `name` stands for it in messages.
+  PackFile(const std::filesystem::path& name, std::span<const uint8_t> bytes);
   ~PackFile();
   PackFile(const PackFile&) = delete;
   PackFile& operator=(const PackFile&) = delete;
@@ -55,9 +58,12 @@ class PackFile {
   void read_samples(size_t record, int16_t* samples) const;
 
  private:
+  void read_head();
+  void unmap();
+
   std::filesystem::path path_;
-  const uint8_t* bytes_ = nullptr;  // the file
-  size_t size_ = 0;
+  std::span<const uint8_t> bytes_;  // the file
+  bool is_mapped_ = false;
   size_t samples_begin_ = 0;
   PackContents contents_;
   std::vector<uint32_t> checksum_;  // [R]

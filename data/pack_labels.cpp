@@ -36,7 +36,7 @@ bool has_column(const CsvTable& table, const char* column) {
 }  // namespace
 
 std::vector<PackedLabels> ptbxl_label_sets(const fs::path& root, const Dataset& signals) {
-  const CsvTable table = read_csv(root / "ptbxl_database.csv");
+  const CsvTable table = read_csv(root / "ptbxl_database.csv", fs::canonical(root));
   std::vector<LabelSet> available;
   if (has_column(table, "scp_codes") && fs::exists(root / "scp_statements.csv"))
     available = {LabelSet::superclass, LabelSet::subclass, LabelSet::form, LabelSet::rhythm, LabelSet::all};

@@ -16,7 +16,7 @@ namespace {
 struct Candidate {
   const RecordSource* source;
   size_t place;
-  std::string problem{};
+  std::optional<LeftOut> problem{};
 };
 
 std::vector<Candidate> present_records(const std::vector<RecordSource>& sources, const std::vector<size_t>& places,
@@ -46,7 +46,8 @@ void load_all(const PackFile& pack, std::vector<Candidate>& records, const LoadO
   size_t done = 0;
   parallel_for(static_cast<int64_t>(records.size()), [&](int64_t i) {
     const auto r = static_cast<size_t>(i);
-    records[r].problem = problem_of(options.skip_bad_records, [&] { load_record(pack, records[r].place, dataset, r); });
+    records[r].problem = problem_of(options.skip_bad_records, records[r].source->name,
+                                    [&] { load_record(pack, records[r].place, dataset, r); });
     if (!options.progress) return;
     const std::lock_guard lock(mutex);
     options.progress(++done, records.size());
@@ -56,8 +57,8 @@ void load_all(const PackFile& pack, std::vector<Candidate>& records, const LoadO
 void keep_good(const std::vector<Candidate>& records, Dataset& dataset, LoadReport& report) {
   size_t kept = 0;
   for (size_t r = 0; r < records.size(); ++r) {
-    if (!records[r].problem.empty()) {
-      report.add_bad(records[r].problem);
+    if (records[r].problem) {
+      report.add_bad(*records[r].problem);
       continue;
     }
     move_record(dataset, r, kept++);

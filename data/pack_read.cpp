@@ -12,18 +12,16 @@
 #include "data/pack.h"
 #include "data/pack_format.h"
 #include "kernels/common/error.h"
+#include "kernels/common/strict_json.h"
 
 namespace systole::data {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Mapping {
-  const uint8_t* bytes;
-  size_t size;
-};
+constexpr int kLevels = 4;  // of the metadata: themselves, label_sets, one of them, its classes
 
-Mapping map_file(const fs::path& path) {
+std::span<const uint8_t> map_file(const fs::path& path) {
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) throw Error(fmt::format("The file {} cannot be opened: {}.", path.string(), strerror(errno)));
   struct stat status = {};
@@ -108,7 +106,7 @@ class HeadReader {
   void read_metadata(PackContents& contents) const {
     try {
       const auto begin = reinterpret_cast<const char*>(bytes_) + sizeof header_;
-      const auto metadata = nlohmann::json::parse(begin, begin + header_.metadata_bytes);
+      const auto metadata = parse_strict_json<nlohmann::json>({begin, header_.metadata_bytes}, kLevels);
       Dataset& signals = contents.signals;
       metadata.at("name").get_to(signals.name);
       metadata.at("sampling_rate_hz").get_to(signals.sampling_rate_hz);
@@ -121,6 +119,8 @@ class HeadReader {
             {set.at("name").get<std::string>(), set.at("classes").get<std::vector<std::string>>(), {}, {}});
     } catch (const nlohmann::json::exception& error) {
       fail(fmt::format("its metadata are not as expected ({})", error.what()));
+    } catch (const Error& error) {
+      fail(fmt::format("its metadata are not as expected: {}", error.what()));
     }
     contents.signals.label_set = "none";
     contents.signals.length = static_cast<int>(header_.length);
@@ -189,30 +189,39 @@ bool is_pack(const fs::path& root) {
   return fs::is_regular_file(root);
 }
 
-PackFile::PackFile(const fs::path& path) : path_(path) {
-  const Mapping file = map_file(path);
-  bytes_ = file.bytes;
-  size_ = file.size;
+PackFile::PackFile(const fs::path& path) : path_(path), bytes_(map_file(path)), is_mapped_(!bytes_.empty()) {
   try {
-    const HeadReader head(path_, bytes_, size_);
-    head.read(contents_, checksum_);
-    samples_begin_ = head.header().samples_begin;
+    read_head();
   } catch (...) {
-    if (bytes_) munmap(const_cast<uint8_t*>(bytes_), size_);
+    unmap();
     throw;
   }
-  posix_madvise(const_cast<uint8_t*>(bytes_), size_, POSIX_MADV_WILLNEED);
+  posix_madvise(const_cast<uint8_t*>(bytes_.data()), bytes_.size(), POSIX_MADV_WILLNEED);
+}
+
+PackFile::PackFile(const fs::path& name, std::span<const uint8_t> bytes) : path_(name), bytes_(bytes) {
+  read_head();
 }
 
 PackFile::~PackFile() {
-  munmap(const_cast<uint8_t*>(bytes_), size_);
+  unmap();
+}
+
+void PackFile::unmap() {
+  if (is_mapped_) munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+void PackFile::read_head() {
+  const HeadReader head(path_, bytes_.data(), bytes_.size());
+  head.read(contents_, checksum_);
+  samples_begin_ = head.header().samples_begin;
 }
 
 void PackFile::read_samples(size_t record, int16_t* samples) const {
   const Dataset& signals = contents_.signals;
   const size_t size = static_cast<size_t>(signals.length) * signals.lead_count() * sizeof(int16_t);
   const size_t begin = samples_begin_ + record * size;
-  std::memcpy(samples, bytes_ + begin, size);
+  std::memcpy(samples, bytes_.data() + begin, size);
   const uint32_t found = pack::checksum(samples, size);
   if (found != checksum_[record])
     throw Error(fmt::format(

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "data/csv.h"
 #include "data/record_loader.h"
 
 namespace systole::data {
@@ -55,6 +57,10 @@ struct PtbxlMetadata {
 /// Reads ptbxl_database.csv, scp_statements.csv where the label set consists of statements, and no signal. Throws Error
 /// that names file, line, value and expectation.
 PtbxlMetadata read_ptbxl_metadata(const std::filesystem::path& root, LabelSet labels);
+
+/// The same of tables in memory; `read_statements` is called where the label set consists of statements.
+PtbxlMetadata ptbxl_metadata_of(const CsvTable& database, const std::function<CsvTable()>& read_statements,
+                                LabelSet labels);
 
 /// Loads the records of the folds as load_records does, from records100/ or records500/. Throws as that, UsageError for
 /// another sampling rate, and Error for a fold that comes out empty.

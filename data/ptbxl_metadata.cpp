@@ -8,6 +8,7 @@
 #include <set>
 
 #include "data/csv.h"
+#include "data/input_file.h"
 #include "data/joined.h"
 #include "data/ptbxl.h"
 #include "kernels/common/error.h"
@@ -100,7 +101,7 @@ bool is_set(const CsvTable& table, size_t row, size_t column) {
 
 CsvTable read_table(const fs::path& root, const std::string& file) {
   if (!fs::is_directory(root)) throw Error(fmt::format("There is no folder {}.", root.string()));
-  if (fs::exists(root / file)) return read_csv(root / file);
+  if (fs::exists(root / file)) return read_csv(root / file, fs::canonical(root));
   std::string hint;
   for (const auto& entry : fs::directory_iterator(root, fs::directory_options::skip_permission_denied))
     if (fs::exists(entry.path() / file)) hint = fmt::format("; {} has one", entry.path().string());
@@ -143,8 +144,7 @@ void check_superclass(const CsvTable& table, size_t row, const std::string& supe
 }
 
 // The first column holds the codes; its name is empty in the published file.
-Statements read_statements(const fs::path& root, LabelSet labels) {
-  const CsvTable table = read_table(root, "scp_statements.csv");
+Statements statements_of(const CsvTable& table, LabelSet labels) {
   Statements statements;
   std::set<std::string> classes;
   for (size_t row = 0; row < table.rows.size(); ++row) {
@@ -209,10 +209,11 @@ void set_measured(const CsvTable& table, size_t row, size_t column, const Measur
 }
 
 /// Fills in classes, and the labels of all rows.
-void read_labels(const CsvTable& table, const fs::path& root, LabelSet labels, PtbxlMetadata& metadata) {
+void read_labels(const CsvTable& table, const std::function<CsvTable()>& read_statements, LabelSet labels,
+                 PtbxlMetadata& metadata) {
   if (labels == LabelSet::none) return;
   if (is_of_statements(labels)) {
-    const Statements statements = read_statements(root, labels);
+    const Statements statements = statements_of(read_statements(), labels);
     metadata.classes = statements.classes;
     const size_t column = table.column("scp_codes");
     for (size_t row = 0; row < table.rows.size(); ++row)
@@ -233,6 +234,15 @@ int read_fold(const CsvTable& table, size_t row, size_t column) {
   return static_cast<int>(fold);
 }
 
+/// A name of a record, which must not lead out of the folder.
+const std::string& read_file_name(const CsvTable& table, size_t row, size_t column) {
+  const std::string& name = table.rows[row][column];
+  if (!stays_below(name))
+    throw Error(fmt::format("{}: {} is \"{}\", a record in or below the folder was expected.", table.where(row),
+                            table.header[column], name));
+  return name;
+}
+
 }  // namespace
 
 LabelSet parse_label_set(std::string_view text) {
@@ -250,8 +260,8 @@ std::vector<std::pair<std::string, double>> parse_scp_codes(std::string_view tex
   return ScpCodeParser(text).parse();
 }
 
-PtbxlMetadata read_ptbxl_metadata(const fs::path& root, LabelSet labels) {
-  const CsvTable table = read_table(root, "ptbxl_database.csv");
+PtbxlMetadata ptbxl_metadata_of(const CsvTable& table, const std::function<CsvTable()>& read_statements,
+                                LabelSet labels) {
   const size_t record_id = table.column("ecg_id"), patient_id = table.column("patient_id");
   const size_t fold = table.column("strat_fold");
   const size_t filename_lr = table.column("filename_lr"), filename_hr = table.column("filename_hr");
@@ -260,20 +270,25 @@ PtbxlMetadata read_ptbxl_metadata(const fs::path& root, LabelSet labels) {
   metadata.rows.reserve(table.rows.size());
   std::map<int64_t, size_t> first_row;
   for (size_t row = 0; row < table.rows.size(); ++row) {
-    const auto& fields = table.rows[row];
     metadata.rows.push_back({table.whole_number(row, record_id),
                              table.whole_number(row, patient_id),
                              read_fold(table, row, fold),
-                             fields[filename_lr],
-                             fields[filename_hr],
+                             read_file_name(table, row, filename_lr),
+                             read_file_name(table, row, filename_hr),
                              {}});
     const auto [first, is_new] = first_row.emplace(metadata.rows.back().record_id, row);
     if (!is_new)
       throw Error(fmt::format("{}: the ecg_id {} is also in line {}.", table.where(row), first->first,
                               table.line[first->second]));
   }
-  read_labels(table, root, labels, metadata);
+  read_labels(table, read_statements, labels, metadata);
   return metadata;
+}
+
+PtbxlMetadata read_ptbxl_metadata(const fs::path& root, LabelSet labels) {
+  const CsvTable database = read_table(root, "ptbxl_database.csv");
+  return ptbxl_metadata_of(
+      database, [&] { return read_table(root, "scp_statements.csv"); }, labels);
 }
 
 }  // namespace systole::data

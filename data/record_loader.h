@@ -7,18 +7,49 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "data/dataset.h"
 #include "data/wfdb.h"
+#include "kernels/common/error.h"
 
 namespace systole::data {
 
 /// The order of leads in every Dataset of 12-lead ECGs.
 inline constexpr std::array<std::string_view, 12> kStandardLeads = {"I",  "II", "III", "AVR", "AVL", "AVF",
                                                                     "V1", "V2", "V3",  "V4",  "V5",  "V6"};
+
+/// Why a record is left out.
+enum class RecordProblem {
+  missing,     // no header or no sample file: not downloaded
+  unreadable,  // damaged, or refused for what it asks for
+  leads,       // others than the 12 standard ones
+  no_values,   // a lead has values in less than half of its samples
+  flat,        // every lead is constant
+  unit,        // another than that of the other records, or several
+  rate,        // another than the one asked for, where records are not resampled
+  length,      // another than that of the other records; where longer ones are cut: shorter
+};
+
+/// A record that is left out, and the sentence about it.
+struct LeftOut {
+  std::string name;
+  RecordProblem problem;
+  std::string sentence;
+};
+
+/// What is wrong with a record: any other Error means that it is unreadable.
+class RecordError : public Error {
+ public:
+  RecordError(RecordProblem problem, const std::string& sentence) : Error(sentence), problem_(problem) {}
+  RecordProblem problem() const { return problem_; }
+
+ private:
+  RecordProblem problem_;
+};
 
 struct LoadOptions {
   std::filesystem::path root{};
@@ -27,6 +58,8 @@ struct LoadOptions {
   bool skip_bad_records = false;  // leave broken records out and count them, instead of throwing at the first
   bool drop_unlabelled = false;   // leave records without any label of the set out
   std::function<void(size_t done, size_t total)> progress{};  // after each record, one call at a time, by any thread
+  /// Sees each WFDB record as it was read, before anything is done to it; called by several threads at once.
+  std::function<void(const std::string& name, const WfdbRecord& record)> inspect{};
 };
 
 /// What a load found. The examples are the first few, in the order of the records.
@@ -45,9 +78,10 @@ struct LoadReport {
   size_t rescaled_leads = 0;                  // beyond 16 bits, stored with a coarser step
   std::vector<std::string> missing_examples;  // record names
   std::vector<std::string> bad_examples;      // sentences
+  std::vector<LeftOut> left_out;              // all that are missing or bad
 
   void add_missing(const std::string& name);
-  void add_bad(const std::string& sentence);
+  void add_bad(const LeftOut& record);
 
   /// All of the above that is not zero, in one sentence.
   std::string sentence() const;
@@ -82,9 +116,9 @@ struct RecordRules {
   std::string hint_when_empty{};  // what else to say when nothing could be loaded
 };
 
-/// The most common length of the records that can be read, at this sampling rate; among equals the shortest, without
-/// any 0. Reads headers.
-int64_t usual_length(const std::vector<RecordSource>& records, int sampling_rate_hz);
+/// The most common length of the records that can be read, at the sampling rate asked for; among equals the shortest,
+/// without any 0. Reads headers, and looks whether the files are as long as these say.
+int64_t usual_length(const std::vector<RecordSource>& records, const LoadOptions& options);
 
 /// Throws Error when no record was asked for, or none is left.
 void check_not_empty(size_t records_left, const LoadOptions& options, const LoadReport& report,
@@ -93,15 +127,19 @@ void check_not_empty(size_t records_left, const LoadOptions& options, const Load
 /// Loads the records of the folds into memory, in parallel; data set, report and errors are the same for any number of
 /// threads. Leads are found by name in any order and spelling; voltages
 /// come out in mV. Missing files are counted and skipped. A sample without value becomes the linear interpolation of
-/// its valid neighbours (at an end: the nearest one; in a lead without any: 0). Throws UsageError where
-/// drop_unlabelled would leave out the negatives of a single class, and Error for a broken record (damaged file, not
-/// the 12 leads, another unit than the rest, another rate or length than the rules allow) unless those are skipped (of
-/// several, the first in their order), and when nothing can be loaded at all.
+/// its valid neighbours (at an end: the nearest one). Throws UsageError where drop_unlabelled would leave out the
+/// negatives of a single class, and Error for a broken record (any RecordProblem but `missing`) unless those are
+/// skipped (of several, the first in their order), and when nothing can be loaded at all. Memory is taken only for
+/// records whose sample files are as long as their headers say.
 Dataset load_records(const std::vector<RecordSource>& records, const RecordRules& rules, const LoadOptions& options,
                      LoadReport& report);
 
-/// Runs the action; says of a broken record that --skip-bad-records would leave it out, or, where that was asked for,
-/// returns what is wrong with it. Empty: all is well.
-std::string problem_of(bool skip_bad_records, const std::function<void()>& action);
+/// Runs the action on a record; says of a broken one that --skip-bad-records would leave it out, or, where that was
+/// asked for, returns what is wrong with it. Nothing: all is well.
+std::optional<LeftOut> problem_of(bool skip_bad_records, const std::string& name, const std::function<void()>& action);
+
+/// Replaces samples without value by interpolation, as load_records; returns how many there were. Throws RecordError,
+/// which begins with `source`, when that is more than half of the lead.
+size_t fill_gaps(std::vector<int32_t>& samples, const std::string& lead, const std::string& source);
 
 }  // namespace systole::data

@@ -14,6 +14,8 @@ namespace {
 constexpr double kTransition = 0.1;  // of the lower Nyquist frequency
 constexpr double kAttenuation = 70;  // dB
 constexpr int64_t kMaximumWeights = 1 << 22;
+constexpr int64_t kMaximumLength = 1 << 28;  // of a result: six days at 500 Hz
+constexpr double kMaximumGrowth = 32;        // a damaged rate must not make a small file fill the memory
 
 /// Kaiser's rules: the window's β for an attenuation above 50 dB, and how many samples it takes for a transition of
 /// `width` cycles per sample.
@@ -60,10 +62,18 @@ double continued(std::span<const double> x, int64_t j) {
 }  // namespace
 
 int64_t resampled_length(int64_t length, double from_hz, double to_hz) {
-  return std::llround(static_cast<double>(length) * to_hz / from_hz);
+  hundredths(from_hz);
+  hundredths(to_hz);
+  const double result = static_cast<double>(length) * to_hz / from_hz;
+  if (result > static_cast<double>(kMaximumLength) || to_hz > kMaximumGrowth * from_hz)
+    throw Error(
+        fmt::format("{} samples at {} Hz would become {:.0f} at {} Hz; at most {} times as many and {} in all "
+                    "were expected.",
+                    length, from_hz, result, to_hz, kMaximumGrowth, kMaximumLength));
+  return std::llround(result);
 }
 
-Resampler::Resampler(double from_hz, double to_hz) {
+Resampler::Resampler(double from_hz, double to_hz) : from_hz_(from_hz), to_hz_(to_hz) {
   const int64_t from = hundredths(from_hz), to = hundredths(to_hz), common = std::gcd(from, to);
   up_ = to / common;
   down_ = from / common;
@@ -91,8 +101,7 @@ std::vector<double> Resampler::operator()(std::span<const double> signal) const 
   if (up_ == down_ || signal.empty()) return {signal.begin(), signal.end()};
   const auto taps = static_cast<size_t>(2 * half_);
   const auto length = static_cast<int64_t>(signal.size());
-  std::vector<double> result(
-      static_cast<size_t>(resampled_length(length, static_cast<double>(down_), static_cast<double>(up_))));
+  std::vector<double> result(static_cast<size_t>(resampled_length(length, from_hz_, to_hz_)));
   for (size_t k = 0; k < result.size(); ++k) {
     const int64_t place = static_cast<int64_t>(k) * down_, first = place / up_ - half_ + 1;
     const double* weight = weights_.data() + static_cast<size_t>(place % up_) * taps;

@@ -15,7 +15,8 @@
 
 namespace systole::data {
 
-/// round(length · to / from)
+/// round(length · to / from). Throws Error unless both rates are from 1 Hz to 1 MHz, the second
+/// at most 32 times the first, and the result at most 2^28.
 int64_t resampled_length(int64_t length, double from_hz, double to_hz);
 
 /// One ratio of rates; its weights are computed once. The ratio is that of two whole numbers of hundredths of a hertz.
@@ -28,6 +29,7 @@ class Resampler {
   std::vector<double> operator()(std::span<const double> signal) const;
 
  private:
+  double from_hz_, to_hz_;
   int64_t up_, down_;            // to / from in lowest terms: output k lies at k · down / up
   int64_t half_;                 // input samples on either side
   std::vector<double> weights_;  // [up, 2 · half]: for the instant between samples p / up, of the samples around it

@@ -3,7 +3,10 @@
 //
 //   physical value = (sample − baseline) / gain
 //
-// Readers throw Error with one sentence that names the file and the line, signal or number of bytes at fault.
+// Readers throw Error with one sentence that names the file and the line, signal or number of bytes at fault. A header
+// may hold anything: no name in it leads elsewhere, and no number in it takes memory before the files were seen to hold
+// what it promises. Where a function takes a `root`, the canonical path of a folder, files outside it are refused, with
+// symbolic links followed; without one it is the folder of the record.
 #pragma once
 
 #include <cstdint>
@@ -66,11 +69,15 @@ struct WfdbRecord {
 double physical_value(const WfdbSignal& signal, int32_t sample);
 
 /// Reads `record`.hea; the path has no extension.
-WfdbHeader read_wfdb_header(const std::filesystem::path& record);
+WfdbHeader read_wfdb_header(const std::filesystem::path& record, const std::filesystem::path& root = {});
+
+/// Whether the sample files of a record of one piece are all there. Throws Error when one is shorter than the header
+/// says.
+bool has_sample_files(const std::filesystem::path& record, const WfdbHeader& header);
 
 /// Reads the header and all samples, and compares the checksums. Parts of a multi-segment record are joined; where a
 /// segment's gain or baseline differs from the record's, its samples are rescaled and rounded.
-WfdbRecord read_wfdb(const std::filesystem::path& record);
+WfdbRecord read_wfdb(const std::filesystem::path& record, const std::filesystem::path& root = {});
 
 /// One entry of an annotation file, with the numbers as they stand there.
 struct Annotation {
@@ -84,7 +91,7 @@ struct Annotation {
 };
 
 /// Reads an annotation file in MIT format, for example 100.atr.
-std::vector<Annotation> read_annotations(const std::filesystem::path& path);
+std::vector<Annotation> read_annotations(const std::filesystem::path& path, const std::filesystem::path& root = {});
 
 /// Writes `record`.hea and `record`.dat in format 16, one file for all leads, in PTB-XL's style, and creates the
 /// folder. The initial values and checksums are right; the resolution is 16 bits and the ADC zero 0.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <string_view>
 
+#include "data/input_file.h"
 #include "data/wfdb_files.h"
 #include "kernels/common/error.h"
 
@@ -25,7 +26,7 @@ std::string symbol_of(int code) {
 /// The bytes of the file, word by word.
 class Words {
  public:
-  explicit Words(const std::filesystem::path& path) : path_(path), bytes_(wfdb::read_text(path)) {}
+  Words(std::string_view bytes, const std::string& file) : bytes_(bytes), file_(file) {}
 
   int next() {
     const std::string_view two = take(2);
@@ -35,14 +36,14 @@ class Words {
   std::string_view take(size_t count) {
     if (bytes_.size() - at_ < count)
       throw Error(fmt::format("The annotation file {} breaks off after {} bytes, expected a zero word at its end.",
-                              path_.string(), bytes_.size()));
+                              file_, bytes_.size()));
     at_ += count;
-    return std::string_view(bytes_).substr(at_ - count, count);
+    return bytes_.substr(at_ - count, count);
   }
 
  private:
-  std::filesystem::path path_;
-  std::string bytes_;
+  std::string_view bytes_;
+  const std::string& file_;
   size_t at_ = 0;
 };
 
@@ -54,8 +55,8 @@ int32_t long_time(Words& words) {
 
 }  // namespace
 
-std::vector<Annotation> read_annotations(const std::filesystem::path& path) {
-  Words words(path);
+std::vector<Annotation> wfdb::parse_annotations(std::string_view bytes, const std::string& file) {
+  Words words(bytes, file);
   std::vector<Annotation> annotations;
   Annotation current;  // channel and number hold until they are given anew, subtype and aux for one annotation
   while (const int word = words.next()) {
@@ -72,8 +73,7 @@ std::vector<Annotation> read_annotations(const std::filesystem::path& path) {
       continue;
     }
     if (annotations.empty())
-      throw Error(
-          fmt::format("The annotation file {} begins with the code {}, expected an annotation.", path.string(), code));
+      throw Error(fmt::format("The annotation file {} begins with the code {}, expected an annotation.", file, code));
     Annotation& last = annotations.back();
     if (code == kNumber) last.number = current.number = static_cast<int8_t>(data);
     if (code == kSubtype) last.subtype = static_cast<int8_t>(data);
@@ -85,6 +85,11 @@ std::vector<Annotation> read_annotations(const std::filesystem::path& path) {
     }
   }
   return annotations;
+}
+
+std::vector<Annotation> read_annotations(const std::filesystem::path& path, const std::filesystem::path& root) {
+  return wfdb::parse_annotations(read_text(path, wfdb::kMaximumAnnotationBytes, wfdb::root_or_folder(root, path)),
+                                 path.string());
 }
 
 }  // namespace systole::data

@@ -4,12 +4,8 @@
 #include "data/wfdb_files.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <iterator>
 
 #include "kernels/common/error.h"
 
@@ -127,38 +123,10 @@ uint16_t decode_differences(const uint8_t* bytes, const Interleaving& s, int32_t
 
 }  // namespace
 
-InputFile::InputFile(const std::filesystem::path& path)
-    : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw Error(fmt::format("The file {} cannot be opened: {}.", path.string(), strerror(errno)));
-  struct stat status = {};
-  if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(descriptor_);
-    throw Error(fmt::format("{} is not a regular file.", path.string()));
-  }
-  size_ = status.st_size;
-}
-
-InputFile::~InputFile() {
-  close(descriptor_);
-}
-
-void InputFile::read(int64_t offset, int64_t count, uint8_t* bytes) const {
-  int64_t done = 0;
-  while (done < count) {  // one call, except past 2 GB and when a signal interrupts it
-    const ssize_t got = pread(descriptor_, bytes + done, static_cast<size_t>(count - done), offset + done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0)
-      throw Error(fmt::format("Reading the file {} failed at byte {}: {}.", path_.string(), offset + done,
-                              got < 0 ? strerror(errno) : "it has become shorter"));
-    done += got;
-  }
-}
-
-std::string read_text(const std::filesystem::path& path) {
-  const InputFile file(path);
-  std::string text(static_cast<size_t>(file.size()), '\0');
-  file.read(0, file.size(), reinterpret_cast<uint8_t*>(text.data()));
-  return text;
+std::filesystem::path root_or_folder(const std::filesystem::path& root, const std::filesystem::path& file) {
+  if (!root.empty()) return root;
+  std::error_code ignored;  // a folder that is missing: the file in it cannot be opened
+  return std::filesystem::canonical(file.has_parent_path() ? file.parent_path() : ".", ignored);
 }
 
 bool is_known_format(int format) {

@@ -1,11 +1,12 @@
-// What the parts of the WFDB reader share: reading a piece of a file with one call, and the sample formats of
+// What the parts of the WFDB reader share: limits, the parsers of what is in memory, and the sample formats of
 // signal(5).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "data/wfdb.h"
 
@@ -14,25 +15,21 @@ namespace systole::data::wfdb {
 /// No record may hold more samples, over all of its signals: larger numbers stand in damaged headers.
 inline constexpr int64_t kMaximumSamples = int64_t{1} << 31;
 
-/// A file open for reading. Throws Error when it is missing or no regular file.
-class InputFile {
- public:
-  explicit InputFile(const std::filesystem::path& path);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
+/// Samples that stand in no file at all: of format 0, in gaps, and of leads that a segment lacks.
+inline constexpr int64_t kMaximumSamplesWithoutData = int64_t{1} << 26;
 
-  int64_t size() const { return size_; }
-  void read(int64_t offset, int64_t count, uint8_t* bytes) const;
+/// Bytes of a record's headers, those of its segments included, and of an annotation file.
+inline constexpr int64_t kMaximumHeaderBytes = int64_t{1} << 24, kMaximumAnnotationBytes = int64_t{1} << 28;
 
- private:
-  std::filesystem::path path_;
-  int descriptor_;
-  int64_t size_;
-};
+/// A gain of another magnitude (adu per unit) stands in a damaged header: values would leave the range of float.
+inline constexpr double kSmallestGain = 1e-9, kLargestGain = 1e12;
 
-/// The whole file as text.
-std::string read_text(const std::filesystem::path& path);
+/// The root as wfdb.h says: this one, or the canonical path of the folder that `file` is in.
+std::filesystem::path root_or_folder(const std::filesystem::path& root, const std::filesystem::path& file);
+
+/// A header and an annotation file in memory; `file` names them in messages.
+WfdbHeader parse_header(std::string_view text, const std::string& file);
+std::vector<Annotation> parse_annotations(std::string_view bytes, const std::string& file);
 
 bool is_known_format(int format);
 

@@ -54,10 +54,8 @@ Dataset load_wfdb_folder(const LoadOptions& options, LoadReport& report) {
     const int64_t number = static_cast<int64_t>(sources.size()) + 1;
     sources.push_back({path, path.lexically_relative(options.root).string(), number, number, 1, {}});
   }
-  const RecordRules rules{.name = name_of(options.root),
-                          .label_set = "none",
-                          .classes = {},
-                          .cut_to = usual_length(sources, options.sampling_rate_hz)};
+  const RecordRules rules{
+      .name = name_of(options.root), .label_set = "none", .classes = {}, .cut_to = usual_length(sources, options)};
   return load_records(sources, rules, options, report);
 }
 

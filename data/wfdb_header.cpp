@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <string_view>
 
+#include "data/input_file.h"
 #include "data/wfdb_files.h"
 #include "kernels/common/error.h"
 
@@ -126,10 +127,7 @@ std::string_view cut(std::string_view& text, char mark) {
 
 /// A header must not make its reader open files elsewhere.
 void check_stays_below(const Line& line, std::string_view name) {
-  const bool climbs =
-      name == ".." || name.starts_with("../") || name.ends_with("/..") || name.find("/../") != std::string_view::npos;
-  if (climbs || name.starts_with('/') || name.find('\\') != std::string_view::npos)
-    line.fail("name", name, "a file in or below the header's folder");
+  if (!stays_below(name)) line.fail("name", name, "a file in or below the header's folder");
 }
 
 /// rate[/counter rate[(base)]]
@@ -196,6 +194,8 @@ bool parse_gain(const Line& line, std::string_view field, WfdbSignal& signal) {
   const std::string_view gain = cut(baseline, '(');
   signal.gain = line.number("gain", gain);
   if (signal.gain == 0) signal.gain = 200;  // "uncalibrated"; DEFGAIN of the WFDB library
+  if (std::abs(signal.gain) < wfdb::kSmallestGain || std::abs(signal.gain) > wfdb::kLargestGain)
+    line.fail("gain", gain, fmt::format("0 or a magnitude from {} to {}", wfdb::kSmallestGain, wfdb::kLargestGain));
   if (!unit.empty()) signal.unit = unit;
   if (baseline.empty()) return false;
   signal.baseline = line.whole_number("baseline", cut(baseline, ')'), std::numeric_limits<int>::min());
@@ -244,11 +244,8 @@ WfdbSegment parse_segment_line(Line line) {
 
 }  // namespace
 
-WfdbHeader read_wfdb_header(const std::filesystem::path& record) {
-  const std::string file = record.string() + ".hea";
-  const std::string text = wfdb::read_text(file);
+WfdbHeader wfdb::parse_header(std::string_view text, const std::string& file) {
   Lines lines(file, text);
-
   WfdbHeader header;
   const int segments = parse_record_line(lines.next("record line", 1, 1), header);
   for (int i = 0; i < segments; ++i)
@@ -257,6 +254,11 @@ WfdbHeader read_wfdb_header(const std::filesystem::path& record) {
     header.signals.push_back(parse_signal_line(lines.next("signal", i + 1, header.signal_count)));
   header.comments = lines.comments(segments ? "the last segment" : "the last signal");
   return header;
+}
+
+WfdbHeader read_wfdb_header(const std::filesystem::path& record, const std::filesystem::path& root) {
+  const std::string file = record.string() + ".hea";
+  return wfdb::parse_header(read_text(file, wfdb::kMaximumHeaderBytes, wfdb::root_or_folder(root, file)), file);
 }
 
 }  // namespace systole::data

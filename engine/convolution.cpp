@@ -1,5 +1,6 @@
 // Convolution and BatchNorm, and the end of a residual block.
 
+#include "engine/graph.h"
 #include "engine/operation_checks.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv1d/conv1d.h"
@@ -92,7 +93,7 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
     if (!RepeatedPass::is_active()) {
       bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
                         norm.running_var.data());
-      *norm.batches_tracked += n.shape.groups;
+      with_every_run([tracked = norm.batches_tracked, groups = n.shape.groups] { *tracked += groups; });
     }
   }
   n.scale = Tensor::empty(per_group, device);

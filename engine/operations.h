@@ -4,6 +4,7 @@
 
 #include "engine/autograd.h"
 #include "engine/tensor.h"
+#include "kernels/common/step_number.h"
 
 namespace systole {
 
@@ -26,13 +27,13 @@ struct Mode {
   float momentum = 0.1f;  // weight of a batch in the running statistics; 1/t in batch t makes them plain averages
   bool drops = false;     // with dropout, whose masks follow from:
   uint64_t seed = 0;
-  uint32_t step = 0;
+  StepNumber step{};
   static Mode evaluation() { return {}; }
   /// Without dropout.
   static Mode train(int groups = 1, float momentum = 0.1f) {
     return {.training = true, .groups = groups, .momentum = momentum};
   }
-  Mode with_dropout(uint64_t run_seed, uint32_t run_step) const {
+  Mode with_dropout(uint64_t run_seed, StepNumber run_step) const {
     Mode mode = *this;
     mode.drops = true, mode.seed = run_seed, mode.step = run_step;
     return mode;

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/parameters.h"
+#include "kernels/optimizer/optimizer.h"
 
 namespace systole {
 
@@ -36,11 +36,23 @@ class Optimizer {
  public:
   Optimizer(ParameterStore& store, const OptimizerOptions& options);
 
-  /// One update with this learning rate. Returns the L2 norm of the gradient before clipping.
+  /// One update with this learning rate. Returns the L2 norm of the gradient before clipping. Where that is not finite,
+  /// nothing changes.
   double step(float learning_rate);
   int64_t steps() const { return steps_; }
-  /// Shows its moments and its count of steps, as they are saved and restored.
-  void state(RunState& state);
+  /// Shows its moments and its count of steps, as they are saved and restored, but for the last `begun` steps, which
+  /// were begun and not applied yet. Restored, it has begun none.
+  void state(RunState& state, int64_t begun = 0);
+
+  // The same in two parts, for a captured step: apply() reads what it needs to know of the step from factors().
+
+  /// Counts a step, and returns what factors() must hold while it is applied.
+  std::vector<float> begin_step(float learning_rate);
+  /// In the device's memory.
+  const Tensor& factors() const { return factors_; }
+  void apply();
+  /// The squares of the gradient that apply() saw, added up: a double in the device's memory, as two i32.
+  const Tensor& sum_of_squares() const { return sum_of_squares_; }
 
  private:
   /// Parameters that stand side by side in the flat buffers and have one learning rate.
@@ -49,19 +61,23 @@ class Optimizer {
     double rate_factor;
   };
   std::vector<Group> make_groups() const;
-  double gradient_norm();
-  void step(Queue& queue, const Group& group, float learning_rate, float gradient_scale);
+  kernels::Adam adam() const;
+  void apply(Queue& queue, size_t group);
 
   ParameterStore& store_;
   OptimizerOptions options_;
   std::vector<Group> groups_;
-  Tensor first_moment_, second_moment_;        // the momentum of sgd and lars is the first
-  std::shared_ptr<std::byte> sum_of_squares_;  // one double, on the device
+  Tensor first_moment_, second_moment_;  // the momentum of sgd and lars is the first
+  Tensor factors_;                       // [groups] StepFactors
+  Tensor gradient_scale_, sum_of_squares_;
   int64_t steps_ = 0;
 };
 
 /// target = decay · target + (1 − decay) · source: the exponential moving average that a momentum encoder follows its
 /// model with, over the flat buffers (ParameterStore::values, buffers) of two stores of one shape.
 void ema(const Tensor& source, const Tensor& target, double decay);
+/// The same with a decay that stands in the device's memory: weights [2], its values d and 1 − d.
+void ema(const Tensor& source, const Tensor& target, const Tensor& weights);
+std::vector<float> ema_weights(double decay);
 
 }  // namespace systole

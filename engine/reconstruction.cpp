@@ -69,7 +69,7 @@ Tensor conv_transpose1d(const Tensor& x, const Tensor& w, const Tensor& bias, co
   });
 }
 
-Tensor mask_blocks(const Tensor& x, int block, float p, uint64_t seed, uint32_t step) {
+Tensor mask_blocks(const Tensor& x, int block, float p, uint64_t seed, StepNumber step) {
   require(x.shape().rank() == 3, "mask_blocks", "an input [N, L, C]", x);
   if (x.node()) throw Error("mask_blocks: no gradient flows through it; expected signals");
   if (block < 1 || !(p >= 0 && p <= 1))

@@ -12,7 +12,7 @@ Tensor conv_transpose1d(const Tensor& x, const Tensor& w, const Tensor& bias, co
 
 /// Zero in blocks of `block` samples, each with probability p; what is masked follows from seed, step and place in the
 /// batch. For signals [N, L, C]: no gradient flows through it.
-Tensor mask_blocks(const Tensor& x, int block, float p, uint64_t seed, uint32_t step);
+Tensor mask_blocks(const Tensor& x, int block, float p, uint64_t seed, StepNumber step);
 
 /// The mean of (x − target)² over all values: a scalar. No gradient for the target.
 Tensor mean_squared_error(const Tensor& x, const Tensor& target);

@@ -12,6 +12,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reconstruction/reconstruction.h"
+#include "kernels/step_data/step_data.h"
 
 namespace systole::kernels {
 
@@ -29,6 +30,7 @@ std::vector<Support> support_matrix() {
   add_support(rows, reconstruction_kernels);
   add_support(rows, classification_kernels);
   add_support(rows, optimizer_kernels);
+  add_support(rows, step_data_kernels);
   return rows;
 }
 

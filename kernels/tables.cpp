@@ -14,6 +14,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reconstruction/reconstruction.h"
+#include "kernels/step_data/step_data.h"
 
 namespace systole::kernels {
 
@@ -58,6 +59,9 @@ const ReconstructionKernels& reconstruction_kernels(Device device) {
 }
 const SigmoidLossKernels& sigmoid_loss_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, sigmoid_loss);
+}
+const StepDataKernels& step_data_kernels(Device device) {
+  return SYSTOLE_TABLE_OF(device, step_data);
 }
 
 }  // namespace systole::kernels

@@ -1,7 +1,11 @@
 #include "models/batch_parts.h"
 
 #include <algorithm>
+#include <span>
 #include <vector>
+
+#include "engine/operations.h"
+#include "engine/pair_tensors.h"
 
 namespace systole::models {
 namespace {
@@ -31,29 +35,32 @@ void for_slots(const Tensor& batch, size_t records, const Tensor& of_part, const
     copy(batch.slice((s * N + first) * D, {count, D}), of_part.slice(s * count * D, {count, D}));
 }
 
-BatchLoss mean_over_records(Objective& objective, const PartViews& views, std::span<const int32_t> ids,
-                            std::span<const Part> parts, uint32_t step) {
-  BatchLoss sum;
+PairLossResult mean_over_records(Objective& objective, const PartViews& views, const Tensor& ids,
+                                 std::span<const Part> parts, StepNumber step) {
+  Tensor sum = Tensor::zeros({1}, ids.device());
   for (const Part& part : parts) {
-    const auto share = static_cast<float>(static_cast<double>(part.count) / static_cast<double>(ids.size()));
-    const Tensor loss =
-        objective.loss(views(part.first, part.count), ids.subspan(part.first, part.count), part.seed, step).loss;
-    backward(loss, Tensor::from<float>({share}, loss.shape(), loss.device()));
-    sum.loss += share * loss.item();
+    const auto share = static_cast<float>(static_cast<double>(part.count) / static_cast<double>(ids.count()));
+    const auto first = static_cast<int64_t>(part.first), count = static_cast<int64_t>(part.count);
+    const Tensor loss = objective.loss(views(part.first, part.count), ids.slice(first, {count}), part.seed, step).loss;
+    const Tensor weight = Tensor::from<float>({share}, loss.shape(), loss.device());
+    backward(loss, weight);
+    const NoGradient none;
+    sum = add(sum, scaled(loss, share));
   }
-  return sum;
+  return {sum, {}};
 }
 
-BatchLoss compared(ComparingObjective& objective, const PartViews& views, std::span<const int32_t> ids,
-                   std::span<const Part> parts, uint32_t step) {
+PairLossResult compared(ComparingObjective& objective, const PartViews& views, const Tensor& ids,
+                        std::span<const Part> parts, StepNumber step) {
   Tensor all;  // [slots · N, D]
   for (const Part& part : parts) {
     const NoGradient none;
     const RepeatedPass later_counted;
     const Tensor x = objective.embeddings(views(part.first, part.count), part.seed, step);
     const int64_t slots = x.dim(0) / static_cast<int64_t>(part.count);
-    if (!all) all = Tensor::empty({slots * static_cast<int64_t>(ids.size()), x.dim(1)}, x.device());
-    for_slots(all, ids.size(), x, part, [](const Tensor& batch, const Tensor& own) { batch.copy_from(own); });
+    if (!all) all = Tensor::empty({slots * ids.count(), x.dim(1)}, x.device());
+    for_slots(all, static_cast<size_t>(ids.count()), x, part,
+              [](const Tensor& batch, const Tensor& own) { batch.copy_from(own); });
   }
   const Tensor gradient = Tensor::zeros(all.shape(), all.device());
   make_leaf(all, gradient);
@@ -63,22 +70,22 @@ BatchLoss compared(ComparingObjective& objective, const PartViews& views, std::s
   for (const Part& part : parts) {
     const Tensor x = objective.embeddings(views(part.first, part.count), part.seed, step);
     const Tensor dx = Tensor::empty(x.shape(), x.device());
-    for_slots(gradient, ids.size(), dx, part, [](const Tensor& batch, const Tensor& own) { own.copy_from(batch); });
+    for_slots(gradient, static_cast<size_t>(ids.count()), dx, part,
+              [](const Tensor& batch, const Tensor& own) { own.copy_from(batch); });
     backward(x, dx);
   }
-  return {result.loss.item(), result.left_out, all};
+  return {result.loss, result.left_out, all};
 }
 
 }  // namespace
 
-BatchLoss backward_in_parts(Objective& objective, const PartViews& views, std::span<const int32_t> ids, int parts,
-                            uint64_t seed, uint32_t step) {
-  const std::vector<Part> list = parts_of(ids.size(), parts, seed);
+PairLossResult backward_in_parts(Objective& objective, const PartViews& views, const Tensor& ids, int parts,
+                                 uint64_t seed, StepNumber step) {
+  const std::vector<Part> list = parts_of(static_cast<size_t>(ids.count()), parts, seed);
   if (list.size() == 1) {
-    const PairLossResult result = objective.loss(views(0, ids.size()), ids, seed, step);
+    const PairLossResult result = objective.loss(views(0, static_cast<size_t>(ids.count())), ids, seed, step);
     backward(result.loss);
-    return {result.loss.item(), result.left_out,
-            result.embeddings};  // a wait for the device: once all passes are on their way
+    return result;
   }
   if (auto* const comparing = dynamic_cast<ComparingObjective*>(&objective))
     return compared(*comparing, views, ids, list, step);

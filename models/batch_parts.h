@@ -17,19 +17,13 @@
 
 namespace systole::models {
 
-struct BatchLoss {
-  double loss = 0;
-  Tensor left_out{};    // as PairLossResult
-  Tensor embeddings{};  // [slots · N, D] of a ComparingObjective; none of loss "moco"
-};
-
 /// The views of records [first, first + count) of the batch; the same ones whenever it is asked.
 using PartViews = std::function<Tensor(size_t first, size_t count)>;
 
-/// Adds the gradient of a batch's loss to those of the objective's parameters. ids [N]: of the batch's records or
-/// patients. At most `parts` parts, of equal size up to one record, and of two records at least. Dropout and masks of a
-/// part follow from the seed and from its number.
-BatchLoss backward_in_parts(Objective& objective, const PartViews& views, std::span<const int32_t> ids, int parts,
-                            uint64_t seed, uint32_t step);
+/// Adds the gradient of a batch's loss, which it returns, to those of the objective's parameters. ids i32 [N]: of the
+/// batch's records or patients. At most `parts` parts, of equal size up to one record, and of two records at least.
+/// Dropout and masks of a part follow from the seed and from its number.
+PairLossResult backward_in_parts(Objective& objective, const PartViews& views, const Tensor& ids, int parts,
+                                 uint64_t seed, StepNumber step);
 
 }  // namespace systole::models

@@ -4,7 +4,6 @@
 #include <numbers>
 
 #include "engine/feature_losses.h"
-#include "engine/optimizer.h"
 
 namespace systole::models {
 
@@ -37,6 +36,7 @@ Byol::Byol(ParameterStore& store, const ByolOptions& options)
 
 void Byol::start() {
   target_store_.allocate(store_.values().device(), 0);
+  decay_ = Tensor::from(numbers_at(0), {2}, store_.values().device());
   target_store_.values().copy_from(store_.values().slice(0, target_store_.values().shape()));
   target_store_.buffers().copy_from(store_.buffers().slice(0, target_store_.buffers().shape()));
 }
@@ -47,7 +47,7 @@ Tensor Byol::target_projection(const Tensor& views, Mode mode) {
   return target_.project(views, mode);
 }
 
-PairLossResult Byol::loss(const Tensor& views, std::span<const int32_t>, uint64_t seed, uint32_t step) {
+PairLossResult Byol::loss(const Tensor& views, const Tensor&, uint64_t seed, StepNumber step) {
   const Mode mode = Mode::train(2);
   const Tensor prediction =
       predictor_.forward(online_.project(views, mode.with_dropout(seed, step)), mode.with_dropout(seed, step));
@@ -58,11 +58,10 @@ PairLossResult Byol::loss(const Tensor& views, std::span<const int32_t>, uint64_
           {}};
 }
 
-void Byol::follow(double progress) {
+void Byol::follow() {
   if (RepeatedPass::is_active()) return;
-  const double decay = decay_at(options_, progress);
-  ema(store_.values().slice(0, target_store_.values().shape()), target_store_.values(), decay);
-  ema(store_.buffers().slice(0, target_store_.buffers().shape()), target_store_.buffers(), decay);
+  ema(store_.values().slice(0, target_store_.values().shape()), target_store_.values(), decay_);
+  ema(store_.buffers().slice(0, target_store_.buffers().shape()), target_store_.buffers(), decay_);
 }
 
 }  // namespace systole::models

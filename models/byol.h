@@ -9,6 +9,7 @@
 // predictor are Linear, BatchNorm, ReLU, Linear; keys projector.net.{0,1,3} and predictor.net.{0,1,3}.
 #pragma once
 
+#include "engine/optimizer.h"
 #include "models/conv_layers.h"
 #include "models/linear_layer.h"
 #include "models/objective.h"
@@ -33,8 +34,10 @@ class Byol : public Objective {
   Byol(ParameterStore& store, const ByolOptions& options);
 
   void start() override;
-  PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override;
-  void follow(double progress) override;
+  PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override;
+  void follow() override;
+  Tensor numbers() const override { return decay_; }
+  std::vector<float> numbers_at(double progress) const override { return ema_weights(decay_at(options_, progress)); }
   void state(RunState& state) override { state.store("target", target_store_); }
   const Encoder& encoder() const override { return *online_.encoder; }
 
@@ -63,6 +66,7 @@ class Byol : public Objective {
   Network online_;
   Head predictor_;
   ParameterStore target_store_;
+  Tensor decay_;  // [2], the weights of the moving average
   Network target_;
 };
 

@@ -73,6 +73,8 @@ class ContrastiveLoss {
   PairLossResult operator()(const ViewBatch& batch) const;
   const LossDefinition& definition() const { return *definition_; }
   float temperature() const { return current_temperature().value; }
+  /// Whether it has parameters of its own.
+  bool learns() const { return log_scale_ || bias_; }
 
  private:
   Temperature current_temperature() const;

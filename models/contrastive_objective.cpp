@@ -11,10 +11,11 @@ ContrastiveOptions for_slots(ContrastiveOptions options) {
 
 }  // namespace
 
-Tensor ids_of_slots(std::span<const int32_t> ids, int slots, Device device) {
-  std::vector<int32_t> all;
-  for (int slot = 0; slot < slots; ++slot) all.insert(all.end(), ids.begin(), ids.end());
-  return Tensor::from(all, {static_cast<int64_t>(all.size())}, device);
+Tensor ids_of_slots(const Tensor& ids, int slots) {
+  if (slots == 1) return ids;
+  Tensor all = Tensor::empty({slots * ids.count()}, ids.device(), DType::i32);
+  for (int slot = 0; slot < slots; ++slot) all.slice(slot * ids.count(), ids.shape()).copy_from(ids);
+  return all;
 }
 
 ContrastiveObjective::ContrastiveObjective(ParameterStore& store, const ContrastiveOptions& options)
@@ -24,30 +25,29 @@ void ContrastiveObjective::start() {
   if (options_.loss.name == "moco") moco_.emplace(store_, options_.network, options_.moco);
 }
 
-PairLossResult ContrastiveObjective::loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed,
-                                          uint32_t step) {
+PairLossResult ContrastiveObjective::loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) {
   if (!moco_) return ComparingObjective::loss(views, ids, seed, step);
   const Mode mode = Mode::train().with_dropout(seed, step);
   const Shape half{views.dim(0) / 2, views.dim(1), views.dim(2)};
-  batch_ = {network_.project(views.slice(0, half), mode), ids_of_slots(ids, 1, views.device()), 1};
+  batch_ = {network_.project(views.slice(0, half), mode), ids, 1};
   moco_->add_keys(views.slice(half.count(), half), batch_, Mode::train().with_dropout(~seed, step));
   return loss_(batch_);
 }
 
-Tensor ContrastiveObjective::embeddings(const Tensor& views, uint64_t seed, uint32_t step) {
+Tensor ContrastiveObjective::embeddings(const Tensor& views, uint64_t seed, StepNumber step) {
   if (moco_) throw Error("the loss moco compares a batch with its queue: it has no embeddings to be compared alone");
   const Mode mode = Mode::train(view_count()).with_dropout(seed, step);
   return compares_slots() ? network_.project_slots(views, mode) : network_.project(views, mode);
 }
 
-PairLossResult ContrastiveObjective::compare(const Tensor& embeddings, std::span<const int32_t> ids) {
-  const int slots = static_cast<int>(embeddings.dim(0) / static_cast<int64_t>(ids.size()));
-  return loss_({embeddings, ids_of_slots(ids, slots, embeddings.device()), slots});
+PairLossResult ContrastiveObjective::compare(const Tensor& embeddings, const Tensor& ids) {
+  const int slots = static_cast<int>(embeddings.dim(0) / ids.count());
+  return loss_({embeddings, ids_of_slots(ids, slots), slots});
 }
 
-void ContrastiveObjective::follow(double) {
+void ContrastiveObjective::follow() {
   if (moco_ && !RepeatedPass::is_active()) moco_->follow(batch_);
-  forget();
+  batch_ = {};
 }
 
 void ContrastiveObjective::state(RunState& state) {

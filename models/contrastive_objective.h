@@ -23,12 +23,13 @@ class ContrastiveObjective : public ComparingObjective {
 
   int view_count() const override { return loss_.definition().slots == Slots::leads ? 1 : 2; }
   void start() override;
-  PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override;
+  PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override;
   /// Not for moco, whose loss is made of more than embeddings.
-  Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) override;
-  PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) override;
-  void follow(double progress) override;
-  void forget() override { batch_ = {}; }
+  Tensor embeddings(const Tensor& views, uint64_t seed, StepNumber step) override;
+  PairLossResult compare(const Tensor& embeddings, const Tensor& ids) override;
+  void follow() override;
+  /// Not with MoCo's queue, whose end moves, nor with a temperature or bias that is learned: the host reads it.
+  bool can_be_captured() const override { return !moco_ && !loss_.learns(); }
   void state(RunState& state) override;
   const Encoder& encoder() const override { return network_.encoder(); }
   std::optional<float> learned_temperature() const override;
@@ -44,7 +45,7 @@ class ContrastiveObjective : public ComparingObjective {
   ViewBatch batch_;  // moco: of this step, whose keys the queue takes
 };
 
-/// The ids of the records once for each slot, on the device: i32 [slots · N].
-Tensor ids_of_slots(std::span<const int32_t> ids, int slots, Device device);
+/// The ids i32 [N] of the records once for each slot: [slots · N].
+Tensor ids_of_slots(const Tensor& ids, int slots);
 
 }  // namespace systole::models

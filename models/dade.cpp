@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "models/contrastive_objective.h"
-
 namespace systole::models {
 Dade::Dade(ParameterStore& store, const DadeOptions& options)
     : options_(options), encoder_(make_encoder(store, kEncoderPrefix, by_slots(options.encoder))) {
@@ -27,9 +25,9 @@ Tensor Dade::project(const Tensor& views, Mode mode) {
   return join_slots(stream(0), stream(1), 2);
 }
 
-PairLossResult Dade::compare(const Tensor& embeddings, std::span<const int32_t> ids) {
-  const int slots = static_cast<int>(embeddings.dim(0) / static_cast<int64_t>(ids.size()));
-  return {clocs(embeddings, slots, ids_of_slots(ids, 1, embeddings.device()), options_.temperature), {}};
+PairLossResult Dade::compare(const Tensor& embeddings, const Tensor& ids) {
+  const int slots = static_cast<int>(embeddings.dim(0) / ids.count());
+  return {clocs(embeddings, slots, ids, options_.temperature), {}};
 }
 
 }  // namespace systole::models

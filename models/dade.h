@@ -22,10 +22,10 @@ class Dade : public ComparingObjective {
  public:
   Dade(ParameterStore& store, const DadeOptions& options);
 
-  Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) override {
+  Tensor embeddings(const Tensor& views, uint64_t seed, StepNumber step) override {
     return project(views, Mode::train(2).with_dropout(seed, step));
   }
-  PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) override;
+  PairLossResult compare(const Tensor& embeddings, const Tensor& ids) override;
   const Encoder& encoder() const override { return *encoder_; }
 
   /// views [2N, L, leads] → [2 · slots · N, D], slot after slot within a view.

@@ -51,7 +51,7 @@ Tensor MaskedReconstruction::reconstruct(const Tensor& x, Mode mode) {
   return conv1d(h, output_.weight.value, output_.bias.value, {.padding = kOutputKernel / 2});
 }
 
-PairLossResult MaskedReconstruction::loss(const Tensor& views, std::span<const int32_t>, uint64_t seed, uint32_t step) {
+PairLossResult MaskedReconstruction::loss(const Tensor& views, const Tensor&, uint64_t seed, StepNumber step) {
   const Tensor masked = mask_blocks(views, kBlock, kShare, seed, step);
   return {mean_squared_error(reconstruct(masked, Mode::train()), views), {}};
 }

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
+#include <vector>
 
 #include "engine/checkpoint/run_state.h"
 #include "engine/contrastive.h"
@@ -23,14 +23,17 @@ class Objective {
   virtual int view_count() const { return 2; }
   /// Once the store has its initial values: networks that follow others start as their copies.
   virtual void start() {}
-  /// views [view_count() · N, L, leads], view after view; ids [N] of the records or of their patients. A step of
+  /// views [view_count() · N, L, leads], view after view; ids i32 [N] of the records or of their patients. A step of
   /// training; `step` selects the masks of dropout among those of the seed.
-  virtual PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) = 0;
-  /// After the optimiser's step. `progress` goes from 0 to 1 over the run. The batch is forgotten; under RepeatedPass
-  /// that is all.
-  virtual void follow(double /*progress*/) {}
-  /// A step that ends without follow(): the batch is forgotten.
-  virtual void forget() {}
+  virtual PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) = 0;
+  /// After the optimiser's step. The batch is forgotten; under RepeatedPass that is all.
+  virtual void follow() {}
+  /// What follow() reads in the device's memory, for it changes from step to step; empty where nothing does.
+  virtual Tensor numbers() const { return {}; }
+  /// What stands there in the step after which a share `progress`, 0 to 1, of the run is done.
+  virtual std::vector<float> numbers_at(double /*progress*/) const { return {}; }
+  /// Whether loss() and follow() ask the host for nothing that changes: then a step can be captured (engine/graph.h).
+  virtual bool can_be_captured() const { return true; }
   /// Shows what a run goes on with beside the store: networks that follow others, queues.
   virtual void state(RunState& /*state*/) {}
   virtual const Encoder& encoder() const = 0;
@@ -42,16 +45,16 @@ class Objective {
 /// each looked at alone; models/batch_parts.h says what that is good for.
 class ComparingObjective : public Objective {
  public:
-  PairLossResult loss(const Tensor& views, std::span<const int32_t> ids, uint64_t seed, uint32_t step) override {
+  PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override {
     const Tensor x = embeddings(views, seed, step);
     PairLossResult result = compare(x, ids);
     result.embeddings = x;
     return result;
   }
   /// What is compared: [slots · N, D], slot after slot.
-  virtual Tensor embeddings(const Tensor& views, uint64_t seed, uint32_t step) = 0;
+  virtual Tensor embeddings(const Tensor& views, uint64_t seed, StepNumber step) = 0;
   /// The loss of the embeddings of a batch.
-  virtual PairLossResult compare(const Tensor& embeddings, std::span<const int32_t> ids) = 0;
+  virtual PairLossResult compare(const Tensor& embeddings, const Tensor& ids) = 0;
 };
 
 }  // namespace systole::models

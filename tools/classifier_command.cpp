@@ -87,7 +87,7 @@ EpochReport train_frozen(const ClassifierOptions& o, models::Classifier& classif
   if (o.ssl_checkpoint.empty()) calibrate(classifier.encoder(), fitting.batches, fitting.training, arena);
   std::vector<size_t> records = fitting.training;
   records.insert(records.end(), fitting.validation.begin(), fitting.validation.end());
-  const Features features = compute_features(classifier.encoder(), fitting.batches, records, arena);
+  const Features features = compute_features(classifier.encoder(), fitting.batches, records);
   FrozenHead head(features, fitting.training, static_cast<int>(fitting.batches.dataset().classes.size()), device,
                   fitting.seed);
   const EpochReport best = fit(head_alone(head, fitting.batches), fitting);

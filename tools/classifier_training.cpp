@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "data/label_fraction.h"
+#include "tools/evaluation_pass.h"
 
 namespace systole::tools {
 namespace {
@@ -22,8 +23,8 @@ models::Predictions labelled(const data::Dataset& dataset, const std::vector<siz
   return p;
 }
 
-void append_probabilities(const Tensor& logits, models::Predictions& p) {
-  for (float x : logits.to_vector()) p.probability.push_back(1.0f / (1.0f + std::exp(-x)));
+void append_probabilities(const std::vector<float>& logits, models::Predictions& p) {
+  for (float x : logits) p.probability.push_back(1.0f / (1.0f + std::exp(-x)));
 }
 
 /// The weights of a loss by name, from the labels that training sees.
@@ -146,14 +147,10 @@ void check_leads(const models::EncoderOptions& encoder, const data::Dataset& dat
 }
 
 models::Predictions predict(models::Classifier& classifier, const Batches& batches, const std::vector<size_t>& records,
-                            Device device, const Batches::Views& how) {
-  const NoGradient no_gradient;
-  Arena arena(device);
+                            const Batches::Views& how) {
   models::Predictions p = labelled(batches.dataset(), records);
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    append_probabilities(classifier.logits(batches.views(rows, how), Mode::evaluation()), p);
-  });
+  EvaluationPass pass(batches, how, [&](const Tensor& views) { return classifier.logits(views, Mode::evaluation()); });
+  pass(records, [&](std::span<const size_t>, const std::vector<float>& logits) { append_probabilities(logits, p); });
   return p;
 }
 
@@ -165,7 +162,7 @@ Trainee whole_classifier(models::Classifier& classifier, ParameterStore& store, 
             return classifier.logits(views, Mode::train().with_dropout(seed, step));
           },
           [&classifier, &batches, &store](const std::vector<size_t>& records) {
-            return predict(classifier, batches, records, store.values().device());
+            return predict(classifier, batches, records);
           }};
 }
 
@@ -174,7 +171,7 @@ Trainee head_alone(FrozenHead& head, const Batches& batches) {
           [&head, &batches](const std::vector<size_t>& records) {
             const NoGradient no_gradient;
             models::Predictions p = labelled(batches.dataset(), records);
-            append_probabilities(head.logits(records), p);
+            append_probabilities(head.logits(records).to_vector(), p);
             return p;
           }};
 }
@@ -242,7 +239,8 @@ EpochReport fit(const Trainee& trainee, const Fitting& f) {
       std::optional<StepReport> made;
       const auto make = [&] { made = make_step(records); };
       if (f.run)
-        f.run->attempt(parts, f.batches.dataset(), records, make);
+        f.run->attempt(
+            parts, f.batches.dataset(), [&] { return records; }, make);
       else
         make();
       ++at.step, ++at.step_of_epoch;

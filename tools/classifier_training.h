@@ -87,6 +87,6 @@ void check_leads(const models::EncoderOptions& encoder, const data::Dataset& dat
 
 /// The probabilities of the records, in evaluation mode, as they are or in the views of a recipe.
 models::Predictions predict(models::Classifier& classifier, const Batches& batches, const std::vector<size_t>& records,
-                            Device device, const Batches::Views& how = {});
+                            const Batches::Views& how = {});
 
 }  // namespace systole::tools

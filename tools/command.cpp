@@ -91,6 +91,12 @@ std::filesystem::path beside(const std::filesystem::path& out, const std::string
   return out.parent_path() / (out.stem().string() + "." + suffix);
 }
 
+std::string printable(std::string text) {
+  for (char& c : text)
+    if ((static_cast<unsigned char>(c) < ' ' && c != '\n' && c != '\t') || c == '\x7f') c = '?';
+  return text;
+}
+
 /// CLI11 would answer an unknown command with "A subcommand is required".
 static void require_known_command(const CLI::App& app, int argc, const char* const* argv) {
   if (argc < 2 || argv[1][0] == '-') return;
@@ -110,6 +116,7 @@ int run_command_line(int argc, const char* const* argv) {
   app.require_subcommand(1);
   add_generate(app);
   add_pack(app);
+  add_check_data(app);
   add_pretrain(app);
   add_finetune(app);
   add_supervised(app);
@@ -128,19 +135,19 @@ int run_command_line(int argc, const char* const* argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     fmt::print(stderr, "systole: {} (systole --help lists the commands, systole COMMAND --help its options)\n",
-               error.what());
+               printable(error.what()));
     return 2;
   } catch (const Interrupted& interrupted) {
-    fmt::print(stderr, "systole: {}\n", interrupted.what());
+    fmt::print(stderr, "systole: {}\n", printable(interrupted.what()));
     return interrupted.exit_code();
   } catch (const UsageError& error) {
-    fmt::print(stderr, "systole: {}\n", error.what());
+    fmt::print(stderr, "systole: {}\n", printable(error.what()));
     return 2;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "systole: out of memory; a smaller --batch-size, --width or --signal-length needs less\n");
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "systole: {}\n", error.what());
+    fmt::print(stderr, "systole: {}\n", printable(error.what()));
     return 1;
   }
 }

@@ -44,6 +44,7 @@ nlohmann::json to_json(const CommonOptions& options);
 /// One subcommand: its options are declared by `add`, and it runs when it was chosen.
 void add_generate(CLI::App& app);
 void add_pack(CLI::App& app);
+void add_check_data(CLI::App& app);
 void add_pretrain(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_supervised(CLI::App& app);
@@ -54,6 +55,9 @@ void add_views(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_info(CLI::App& app);
 void add_reproduce(CLI::App& app);
+
+/// A text that quotes a file, without the characters that would command a terminal: a name is no escape sequence.
+std::string printable(std::string text);
 
 /// Parses and runs a command line; returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 or 143 where
 /// Ctrl-C or SIGTERM stopped a run that can go on.

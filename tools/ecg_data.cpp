@@ -111,22 +111,29 @@ data::PackContents load_for_pack(const DataOptions& options) {
   return contents;
 }
 
-data::Dataset load(const DataOptions& options, const std::vector<int>& folds) {
+data::Dataset load_reported(const DataOptions& options, const std::vector<int>& folds, const InspectRecord& inspect,
+                            data::LoadReport& report) {
   std::unique_ptr<Progress> progress;  // its total is known with the first call
   const data::LoadOptions how{.root = options.root,
                               .sampling_rate_hz = options.sampling_rate_hz,
                               .folds = folds,
                               .skip_bad_records = options.skip_bad_records,
                               .drop_unlabelled = options.drop_unlabelled,
-                              .progress = [&](size_t done, size_t total) {
-                                if (!progress)
-                                  progress = std::make_unique<Progress>("load", static_cast<int64_t>(total), "records");
-                                progress->update(static_cast<int64_t>(done));
-                              }};
+                              .progress =
+                                  [&](size_t done, size_t total) {
+                                    if (!progress)
+                                      progress =
+                                          std::make_unique<Progress>("load", static_cast<int64_t>(total), "records");
+                                    progress->update(static_cast<int64_t>(done));
+                                  },
+                              .inspect = inspect};
+  return load_any(options, how, report);
+}
+
+data::Dataset load(const DataOptions& options, const std::vector<int>& folds) {
   data::LoadReport report;
-  data::Dataset dataset = load_any(options, how, report);
-  progress.reset();
-  fmt::print(stderr, "{}\n", report.sentence());
+  data::Dataset dataset = load_reported(options, folds, {}, report);
+  fmt::print(stderr, "{}\n", printable(report.sentence()));
   if (!options.leads.empty() && options.leads != dataset.leads)
     dataset = data::select_leads(std::move(dataset), options.leads);
   return dataset;
@@ -196,11 +203,14 @@ Batches::Batches(const data::Dataset& dataset, const data::Normalization& normal
 }
 
 Tensor Batches::views(std::span<const size_t> records, const Views& how) const {
-  const int N = static_cast<int>(records.size()), C = static_cast<int>(dataset_.lead_count());
   const std::vector<int32_t> index(records.begin(), records.end());
-  const Tensor index_on_device = Tensor::from(index, {N}, device_);
+  return views(Tensor::from(index, {static_cast<int64_t>(index.size())}, device_), how);
+}
+
+Tensor Batches::views(const Tensor& records, const Views& how) const {
+  const int N = static_cast<int>(records.count()), C = static_cast<int>(dataset_.lead_count());
   augment::ViewSource source = source_;
-  source.records = reinterpret_cast<const uint32_t*>(index_on_device.bytes_begin());
+  source.records = reinterpret_cast<const uint32_t*>(records.bytes_begin());
   if (how.recipe.vcg.p > 0) source.vcg = augment::vcg_transform(how.recipe, dataset_.leads);
   Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
   Queue queue(device_);

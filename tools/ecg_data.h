@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -46,6 +47,12 @@ void add_unlabelled_option(CLI::App& command, DataOptions& options);
 /// (data/wfdb_folder.h). Or it is a file of systole pack (data/pack.h).
 data::Dataset load(const DataOptions& options, const std::vector<int>& folds);
 
+/// The same without the sentence: what was found stands in `report`, also where Error says that nothing was.
+/// `inspect` is that of LoadOptions.
+using InspectRecord = std::function<void(const std::string& name, const data::WfdbRecord& record)>;
+data::Dataset load_reported(const DataOptions& options, const std::vector<int>& folds, const InspectRecord& inspect,
+                            data::LoadReport& report);
+
 /// Loads all records of a data set that is no pack yet, in the same way, with all of its label sets: what the pack of
 /// it holds. Throws UsageError for a pack.
 data::PackContents load_for_pack(const DataOptions& options);
@@ -81,15 +88,18 @@ class Batches {
     augment::Recipe recipe{};
     augment::Segment segment = augment::Segment::centre;
     uint64_t seed = 0;
-    uint32_t step = 0;
+    StepNumber step{};
   };
   /// [count · N, L, leads], view after view.
   Tensor views(std::span<const size_t> records, const Views& how) const;
+  /// The same of records whose numbers stand in the device's memory, i32 [N].
+  Tensor views(const Tensor& records, const Views& how) const;
   /// [N, classes], 0 or 1.
   Tensor targets(std::span<const size_t> records) const;
 
   const data::Dataset& dataset() const { return dataset_; }
   int length() const { return length_; }
+  Device device() const { return device_; }
 
  private:
   const data::Dataset& dataset_;

@@ -8,10 +8,10 @@
 #include <fmt/ranges.h>
 #include <memory>
 
-#include "engine/arena.h"
 #include "engine/checkpoint/atomic_file.h"
 #include "tools/classifier_training.h"
 #include "tools/command.h"
+#include "tools/evaluation_pass.h"
 
 namespace systole::tools {
 namespace {
@@ -64,13 +64,12 @@ std::vector<std::string> slot_names(const models::Encoder& encoder, const data::
 
 /// The latents of every slot; slot after slot of a batch become record after record.
 std::vector<float> slot_latents(models::Encoder& encoder, const Batches& batches, const std::vector<size_t>& records,
-                                size_t slots, Arena& arena) {
-  const NoGradient no_gradient;
+                                size_t slots) {
   const auto size = static_cast<size_t>(encoder.latent_size());
   std::vector<float> values;
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    const std::vector<float> latent = encoder.slot_latents(batches.views(rows, {}), Mode::evaluation()).to_vector();
+  EvaluationPass pass(batches, {},
+                      [&](const Tensor& views) { return encoder.slot_latents(views, Mode::evaluation()); });
+  pass(records, [&](std::span<const size_t> rows, const std::vector<float>& latent) {
     for (size_t r = 0; r < rows.size(); ++r)
       for (size_t s = 0; s < slots; ++s) {
         const auto begin = latent.begin() + static_cast<std::ptrdiff_t>((s * rows.size() + r) * size);
@@ -86,11 +85,10 @@ Embeddings embed(const EmbedOptions& o, const EncoderFile& file, const Batches& 
   const auto encoder = models::make_encoder(store, "", file.description.encoder);
   store.allocate(device, 0);
   store.load_state(file.arrays, "", o.checkpoint.string());
-  Arena arena(device);
   const auto size = static_cast<size_t>(encoder->latent_size());
-  if (!o.slots) return {compute_features(*encoder, batches, records, arena).values, size, {}};
+  if (!o.slots) return {compute_features(*encoder, batches, records).values, size, {}};
   const std::vector<std::string> slots = slot_names(*encoder, batches.dataset());
-  return {slot_latents(*encoder, batches, records, slots.size(), arena), size, slots};
+  return {slot_latents(*encoder, batches, records, slots.size()), size, slots};
 }
 
 /// Little-endian float32, row after row, behind a header whose end is padded to a multiple of 64 bytes.

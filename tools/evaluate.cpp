@@ -94,13 +94,13 @@ void evaluate(EvaluateOptions o) {
   models::Classifier classifier(store, file.description.encoder, file.classes);
   store.allocate(device, 0);
   store.load_state(file.arrays, "", o.checkpoint.string());
-  const models::Predictions predictions = predict(classifier, batches, records, device);
+  const models::Predictions predictions = predict(classifier, batches, records);
   const models::EvaluateOptions how{.replicates = o.bootstrap, .seed = o.common.seed};
   const models::Evaluation evaluation = models::evaluate(predictions, how);
   fmt::print("{}", models::to_table(evaluation));
   std::optional<Robustness> robustness;
   if (o.robustness) {
-    robustness = measure_robustness(classifier, batches, records, predictions, device, how);
+    robustness = measure_robustness(classifier, batches, records, predictions, how);
     fmt::print("\n{}", to_table(*robustness));
   }
   if (!o.plot.empty())

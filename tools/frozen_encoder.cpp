@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tools/evaluation_pass.h"
+
 namespace systole::tools {
 
 void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records, Arena& arena) {
@@ -14,14 +16,11 @@ void calibrate(models::Encoder& encoder, const Batches& batches, std::span<const
   });
 }
 
-Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records,
-                          Arena& arena) {
-  const NoGradient no_gradient;
+Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records) {
   Features features{static_cast<size_t>(encoder.latent_size()), {}, std::vector<size_t>(batches.dataset().records())};
   for (size_t i = 0; i < records.size(); ++i) features.row[records[i]] = i;
-  for_each_batch(records, kEvaluationBatch, [&](std::span<const size_t> rows) {
-    const ArenaScope scope(arena);
-    const std::vector<float> latent = encoder.latent(batches.views(rows, {}), Mode::evaluation()).to_vector();
+  EvaluationPass pass(batches, {}, [&](const Tensor& views) { return encoder.latent(views, Mode::evaluation()); });
+  pass(records, [&](std::span<const size_t>, const std::vector<float>& latent) {
     features.values.insert(features.values.end(), latent.begin(), latent.end());
   });
   return features;

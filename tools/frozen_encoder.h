@@ -26,8 +26,7 @@ struct Features {
 };
 
 /// The latents of the records, in evaluation mode.
-Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records,
-                          Arena& arena);
+Features compute_features(models::Encoder& encoder, const Batches& batches, std::span<const size_t> records);
 
 /// Mean and standard deviation of each feature. A head that is trained on features of such different scales as a frozen
 /// encoder gives would converge slowly.

@@ -73,7 +73,7 @@ const Features& LabelCurveRunner::features(const Arm& arm, uint64_t seed) {
   std::vector<size_t> records = curve_.training;
   for (const std::vector<size_t>* fold : {&curve_.validation, &curve_.test})
     records.insert(records.end(), fold->begin(), fold->end());
-  return features_.emplace(key, compute_features(encoder, batches_, records, arena)).first->second;
+  return features_.emplace(key, compute_features(encoder, batches_, records)).first->second;
 }
 
 /// A head for each weight decay; the one that does best on the validation records. Features are standardised by all

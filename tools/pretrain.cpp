@@ -227,12 +227,12 @@ TensorFile initial_weights(const ParameterStore& store) {
 void reserve_memory(const PretrainOptions& o, Pretraining& run, Device device, size_t records) {
   const auto gigabytes = [](size_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); };
   const size_t batch = std::min(static_cast<size_t>(o.training.batch_size), records);
-  const size_t bytes = run.step_bytes(batch), available = available_memory(device);
+  const size_t bytes = run.step().bytes(static_cast<int64_t>(batch)), available = available_memory(device);
   if (bytes > available) {
     size_t fits = 0, too_large = batch;  // records
     while (too_large - fits > 1) {
       const size_t middle = fits + (too_large - fits) / 2;
-      (run.step_bytes(middle) > available ? too_large : fits) = middle;
+      (run.step().bytes(static_cast<int64_t>(middle)) > available ? too_large : fits) = middle;
     }
     throw Error(fmt::format(
         "--batch-size {}: a step takes {}, but {} of memory are free; {}{}", o.training.batch_size, gigabytes(bytes),
@@ -240,7 +240,7 @@ void reserve_memory(const PretrainOptions& o, Pretraining& run, Device device, s
         fits >= 2 ? fmt::format("the largest batch that fits is {}", fits) : std::string("not even a batch of 2 fits"),
         o.recompute ? ", or more with --accumulate" : ", or more with --recompute or --accumulate"));
   }
-  run.reserve(bytes);
+  run.step().reserve(bytes);
   fmt::print(stderr, "memory: {} for a step of {} ECGs, of {} that are free\n", gigabytes(bytes), batch,
              gigabytes(available));
 }
@@ -262,7 +262,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
                    begin_record(command, o.common, device, dataset,
                                 {{"method's", method}, {"encoder", tools::to_json(chosen.objective.encoder)}}));
   if (run.is_complete()) return;
-  Pretraining pretraining(chosen, views, dataset, normalization, device);
+  Pretraining pretraining(chosen, views, dataset, records, normalization, device);
 
   if (!o.save_init.empty()) write_tensor_file(o.save_init, initial_weights(pretraining.store()));
   fmt::print(stderr,
@@ -271,7 +271,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
              o.contrasts() ? fmt::format(" with {}", loss_of(o).name) : std::string(), records.size(), recipe.name,
              views.length, pretraining.store().parameter_count(), threads());
   reserve_memory(o, pretraining, device, records.size());
-  pretraining.run(records, run);
+  pretraining.run(run);
   write_model(o.out, pretraining.store(), "encoder", models::Objective::kEncoderPrefix,
               {.encoder = pretraining.encoder().options(),
                .normalization = normalization,

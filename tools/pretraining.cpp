@@ -1,81 +1,137 @@
 #include "tools/pretraining.h"
 
-#include <cmath>
 #include <fmt/format.h>
-#include <numeric>
 
 #include "data/label_fraction.h"
 #include "data/patient_batches.h"
-#include "engine/recompute.h"
-#include "kernels/common/dry_run.h"
+#include "models/embedding_quality.h"
 #include "tools/command.h"
-#include "tools/progress.h"
 
 namespace systole::tools {
 namespace {
 
-int64_t sum_of(const Tensor& counts) {
-  if (!counts) return 0;
-  const std::vector<int32_t> values = counts.to_vector<int32_t>();
-  return std::accumulate(values.begin(), values.end(), int64_t{0});
+/// A last batch of one record has no negatives, and no statistics: it is left out.
+int64_t count_steps(size_t records, size_t batch) {
+  const auto steps = static_cast<int64_t>(records / batch + (records % batch >= 2 ? 1 : 0));
+  if (steps == 0) throw Error("pre-training needs at least two records");
+  return steps;
 }
 
 }  // namespace
 
 Pretraining::Pretraining(const PretrainingOptions& options, const ViewOptions& views, const data::Dataset& dataset,
-                         const data::Normalization& normalization, Device device)
+                         std::span<const size_t> records, const data::Normalization& normalization, Device device)
     : options_(options),
       views_(views),
       batches_(dataset, normalization, views.length, device),
+      records_(records.begin(), records.end()),
       patients_(data::patient_numbers(dataset)),
-      arena_(device),
+      steps_per_epoch_(count_steps(records.size(), static_cast<size_t>(options.training.batch_size))),
       objective_(make_objective(store_, options.objective)) {
   store_.allocate(device, options.seed);
   objective_->start();
   optimizer_ = std::make_unique<Optimizer>(store_, optimizer_options(options.training));
+  step_ = std::make_unique<models::TrainingStep>(
+      store_, *objective_, *optimizer_,
+      [this](const Tensor& rows, StepNumber step) {
+        return batches_.views(rows, {.count = objective_->view_count(),
+                                     .recipe = views_.recipe.recipe,
+                                     .segment = views_.segment,
+                                     .seed = options_.seed,
+                                     .step = step});
+      },
+      models::TrainingStep::Options{.batch_size = options.training.batch_size,
+                                    .steps_per_epoch = steps_per_epoch_,
+                                    .parts = options.parts,
+                                    .recompute = options.recompute,
+                                    .seed = options.seed});
 }
 
-std::vector<size_t> Pretraining::order_of_epoch(std::span<const size_t> records, uint32_t epoch) const {
-  const std::vector<size_t> all(records.begin(), records.end());
+std::vector<size_t> Pretraining::order_of_epoch(uint32_t epoch) const {
   if (options_.patient_pairs > 0)
-    return data::patient_batches(batches_.dataset(), all, options_.training.batch_size, options_.patient_pairs,
+    return data::patient_batches(batches_.dataset(), records_, options_.training.batch_size, options_.patient_pairs,
                                  options_.seed, epoch);
-  return data::epoch_order(batches_.dataset(), all,
+  return data::epoch_order(batches_.dataset(), records_,
                            options_.shuffle ? data::BalanceStrategy::standard : data::BalanceStrategy::none,
                            options_.seed, epoch);
 }
 
-void Pretraining::run(std::span<const size_t> records, ResumableRun& run) {
+std::span<const size_t> Pretraining::batch_of(std::span<const size_t> order, int64_t step_of_epoch) const {
   const auto batch = static_cast<size_t>(options_.training.batch_size);
-  const size_t tail = records.size() % batch;
-  // A last batch of one record has no negatives, and no statistics: it is left out.
-  const auto steps_per_epoch = static_cast<int64_t>(records.size() / batch + (tail >= 2 ? 1 : 0));
-  if (steps_per_epoch == 0) throw Error("pre-training needs at least two records");
-  const Schedule schedule = make_schedule(options_.training, steps_per_epoch);
+  const size_t begin = static_cast<size_t>(step_of_epoch) * batch;
+  return order.subspan(begin, std::min(batch, order.size() - begin));
+}
 
+std::vector<models::TrainingStep::Input> Pretraining::inputs_of(std::span<const size_t> order, const Position& at,
+                                                                const Schedule& schedule) const {
+  std::vector<models::TrainingStep::Input> inputs;
+  for (int64_t i = at.step_of_epoch; i < steps_per_epoch_; ++i) {
+    const std::span<const size_t> rows = batch_of(order, i);
+    const int64_t done = at.step + i - at.step_of_epoch;
+    inputs.push_back({.records = {rows.begin(), rows.end()},
+                      .ids = ids_of(rows),
+                      .learning_rate = schedule.at(done),
+                      .progress = static_cast<double>(done + 1) / static_cast<double>(schedule.total_steps)});
+  }
+  return inputs;
+}
+
+void Pretraining::run(ResumableRun& run) {
+  const Schedule schedule = make_schedule(options_.training, steps_per_epoch_);
+  const auto batch = static_cast<size_t>(options_.training.batch_size);
+  const auto per_epoch = static_cast<int64_t>(records_.size() - (records_.size() % batch == 1 ? 1 : 0));
   Position at;
-  const StateParts parts = [&](RunState& state) { show(state, at); };
-  run.begin(parts);
-  const auto per_epoch = static_cast<int64_t>(records.size() - (tail == 1 ? 1 : 0));
+  run.begin([&](RunState& state) { show(state, at); });
   Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG", at.records);
   for (; at.epoch < options_.training.epochs; at.start_epoch()) {
-    const std::vector<size_t> order = order_of_epoch(records, static_cast<uint32_t>(at.epoch));
-    while (at.step_of_epoch < steps_per_epoch) {
-      const size_t begin = static_cast<size_t>(at.step_of_epoch) * batch;
-      const std::span<const size_t> rows = std::span(order).subspan(begin, std::min(batch, order.size() - begin));
-      const double rate = schedule.at(at.step);
-      std::optional<Result> result;
-      run.attempt(parts, batches_.dataset(), rows, [&] { result = step(at.step, rows, rate, schedule.total_steps); });
-      at.count(rows.size(), same_patient_pairs(rows), result ? std::optional(result->loss) : std::nullopt);
-      progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, result ? result->loss : NAN));
-      if (result && is_logged(at.step)) log_step(run, at, rate, *result);
-      run.after_step(at.step, parts);
-    }
+    run_epoch(run, at, schedule, progress);
     log_epoch(run, at);
   }
   progress.finish();
   fmt::print(stderr, "{} ECGs in {}: {:.0f} ECG/s\n", at.records, clock_text(run.seconds()),
              static_cast<double>(at.records) / run.seconds());
+}
+
+void Pretraining::run_epoch(ResumableRun& run, Position& at, const Schedule& schedule, Progress& progress) {
+  const StateParts parts = [&](RunState& state) { show(state, at); };
+  const std::vector<size_t> order = order_of_epoch(static_cast<uint32_t>(at.epoch));
+  int64_t prepared = at.step_of_epoch;  // the first step of the epoch that was prepared
+  step_->prepare(inputs_of(order, at, schedule));
+  while (at.step_of_epoch < steps_per_epoch_) {
+    const int64_t count = steps_to_next_result(run, at);
+    std::vector<Result> results;
+    int64_t read = 0;
+    const bool finite = run.attempt(
+        parts, batches_.dataset(), [&] { return batch_of(order, at.step_of_epoch + read); },
+        [&] {
+          for (int64_t i = 0; i < count; ++i) step_->run();
+          results = step_->results(at.step_of_epoch - prepared, count);
+          for (; read < count; ++read) {
+            require_finite("loss", results[static_cast<size_t>(read)].loss, at.step + read + 1);
+            require_finite("gradient's norm", results[static_cast<size_t>(read)].gradient_norm, at.step + read + 1);
+          }
+        });
+    for (const Result& result : results) {
+      const std::span<const size_t> rows = batch_of(order, at.step_of_epoch);
+      at.count(rows.size(), same_patient_pairs(rows), finite ? std::optional(result.loss) : std::nullopt);
+    }
+    const size_t records = batch_of(order, at.step_of_epoch - 1).size();
+    progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, results.back().loss));
+    if (finite && is_logged(at.step)) log_step(run, at, schedule.at(at.step - 1), results.back(), records);
+    if (!finite && at.step_of_epoch < steps_per_epoch_) {  // the optimiser has not begun the steps that follow
+      prepared = at.step_of_epoch;
+      step_->prepare(inputs_of(order, at, schedule));
+    }
+    run.after_step(at.step, parts);
+  }
+}
+
+/// Reading waits for the device: on cuda the host runs ahead until a line of the metrics file wants a result.
+int64_t Pretraining::steps_to_next_result(const ResumableRun& run, const Position& at) const {
+  int64_t count = 1;
+  if (step_->device() != Device::cuda || run.skips_nonfinite()) return count;
+  while (!is_logged(at.step + count) && at.step_of_epoch + count < steps_per_epoch_) ++count;
+  return count;
 }
 
 void Pretraining::Position::count(size_t batch, int64_t same_patient, std::optional<double> loss) {
@@ -96,7 +152,7 @@ void Pretraining::Position::start_epoch() {
 
 void Pretraining::show(RunState& state, Position& at) {
   state.store("model", store_);
-  optimizer_->state(state);
+  optimizer_->state(state, step_->pending());
   objective_->state(state);
   state.number("epoch", at.epoch);
   state.number("step_of_epoch", at.step_of_epoch);
@@ -108,7 +164,7 @@ void Pretraining::show(RunState& state, Position& at) {
   state.number("collapsed_loss_sum", at.collapsed_loss_sum);
 }
 
-void Pretraining::log_step(ResumableRun& run, const Position& at, double rate, const Result& result) {
+void Pretraining::log_step(ResumableRun& run, const Position& at, double rate, const Result& result, size_t records) {
   nlohmann::ordered_json line{{"step", at.step},
                               {"epoch", at.epoch + 1},
                               {"loss", result.loss},
@@ -117,11 +173,12 @@ void Pretraining::log_step(ResumableRun& run, const Position& at, double rate, c
                               {"ecg_per_second", static_cast<double>(at.records) / run.seconds()}};
   if (const auto temperature = objective_->learned_temperature()) line["temperature"] = *temperature;
   if (result.left_out > 0) line["rows_without_positive"] = result.left_out;
-  if (const auto& quality = result.quality) {
-    line["alignment"] = quality->alignment;
-    line["uniformity"] = quality->uniformity;
-    line["embedding_variance"] = quality->variance;
-    collapse_.look_at_variance(quality->variance, at.epoch);
+  if (const Tensor& embeddings = step_->embeddings()) {
+    const models::EmbeddingQuality quality = models::embedding_quality(embeddings, static_cast<int64_t>(records));
+    line["alignment"] = quality.alignment;
+    line["uniformity"] = quality.uniformity;
+    line["embedding_variance"] = quality.variance;
+    collapse_.look_at_variance(quality.variance, at.epoch);
   }
   run.log().write(line);
 }
@@ -150,53 +207,6 @@ std::vector<int32_t> Pretraining::ids_of(std::span<const size_t> records) const 
   for (size_t n = 0; n < records.size(); ++n)
     ids.push_back(options_.patient_positives ? patients_[records[n]] : static_cast<int32_t>(n));
   return ids;
-}
-
-models::BatchLoss Pretraining::add_gradient(std::span<const size_t> records, uint32_t step) {
-  const Recompute recompute(options_.recompute);
-  const auto views = [&](size_t first, size_t count) {
-    return batches_.views(records.subspan(first, count), {.count = objective_->view_count(),
-                                                          .recipe = views_.recipe.recipe,
-                                                          .segment = views_.segment,
-                                                          .seed = options_.seed,
-                                                          .step = step});
-  };
-  return models::backward_in_parts(*objective_, views, ids_of(records), options_.parts, options_.seed, step);
-}
-
-size_t Pretraining::step_bytes(size_t records) {
-  const DryRun dry;
-  const RepeatedPass uncounted;
-  Arena arena = Arena::imaginary(arena_.device());
-  {
-    const ArenaScope scope(arena);
-    add_gradient(std::vector<size_t>(records, 0), 0);
-    objective_->follow(0);
-  }
-  return arena.extent();
-}
-
-Pretraining::Result Pretraining::step(int64_t done, std::span<const size_t> records, double learning_rate,
-                                      int64_t steps_in_all) {
-  const ArenaScope scope(arena_);
-  const int64_t number = done + 1;
-  store_.zero_gradients();
-  try {
-    const models::BatchLoss batch = add_gradient(records, static_cast<uint32_t>(done));
-    require_finite("loss", batch.loss, number);
-    const double norm = optimizer_->step(static_cast<float>(learning_rate));
-    require_finite("gradient's norm", norm, number);
-    objective_->follow(static_cast<double>(number) / static_cast<double>(steps_in_all));
-    Result result{batch.loss, norm};
-    if (!is_logged(number)) return result;
-    result.left_out = sum_of(batch.left_out);
-    if (batch.embeddings)
-      result.quality = models::embedding_quality(batch.embeddings, static_cast<int64_t>(records.size()));
-    return result;
-  } catch (...) {
-    objective_->forget();  // what it holds of the batch is the arena's
-    throw;
-  }
 }
 
 }  // namespace systole::tools

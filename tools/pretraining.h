@@ -7,13 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/arena.h"
-#include "models/batch_parts.h"
-#include "models/embedding_quality.h"
-#include "models/objective.h"
+#include "models/training_step.h"
 #include "tools/collapse_warning.h"
 #include "tools/ecg_data.h"
 #include "tools/pretraining_methods.h"
+#include "tools/progress.h"
 #include "tools/recipe_options.h"
 #include "tools/resumable_run.h"
 #include "tools/training.h"
@@ -35,26 +33,18 @@ struct PretrainingOptions {
 /// record.
 class Pretraining {
  public:
+  /// Throws Error for fewer than two records.
   Pretraining(const PretrainingOptions& options, const ViewOptions& views, const data::Dataset& dataset,
-              const data::Normalization& normalization, Device device);
+              std::span<const size_t> records, const data::Normalization& normalization, Device device);
 
-  /// Bytes that the tensors of a step of so many records take, counted in a dry run. What kernels need while they run
-  /// is not among them: some megabytes.
-  size_t step_bytes(size_t records);
-  /// Makes room for a step of so many bytes in one piece.
-  void reserve(size_t bytes) { arena_.reserve(bytes); }
+  models::TrainingStep& step() { return *step_; }
   /// All steps, or those that are left of a run that goes on.
-  void run(std::span<const size_t> records, ResumableRun& run);
+  void run(ResumableRun& run);
   const ParameterStore& store() const { return store_; }
   const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
-  struct Result {
-    double loss, gradient_norm;
-    // Of steps that are logged:
-    int64_t left_out = 0;  // rows without a positive
-    std::optional<models::EmbeddingQuality> quality{};
-  };
+  using Result = models::TrainingStep::Result;
   /// How far the run is.
   struct Position {
     int64_t epoch = 0, step = 0, records = 0;          // done
@@ -64,27 +54,32 @@ class Pretraining {
     void start_epoch();
   };
 
-  std::vector<size_t> order_of_epoch(std::span<const size_t> records, uint32_t epoch) const;
+  void show(RunState& state, Position& at);
+  void run_epoch(ResumableRun& run, Position& at, const Schedule& schedule, Progress& progress);
+  int64_t steps_to_next_result(const ResumableRun& run, const Position& at) const;
+  /// `records`: of the step's batch.
+  void log_step(ResumableRun& run, const Position& at, double rate, const Result& result, size_t records);
+  void log_epoch(ResumableRun& run, const Position& at);
+  std::vector<size_t> order_of_epoch(uint32_t epoch) const;
+  std::span<const size_t> batch_of(std::span<const size_t> order, int64_t step_of_epoch) const;
   /// Of the records, or of their patients.
   std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
   bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  void show(RunState& state, Position& at);
-  void log_step(ResumableRun& run, const Position& at, double rate, const Result& result);
-  void log_epoch(ResumableRun& run, const Position& at);
-  /// `done` steps were made before it, with those that were skipped.
-  Result step(int64_t done, std::span<const size_t> records, double learning_rate, int64_t steps_in_all);
-  /// Forward and backward pass of a batch: its loss, and its gradient in the store.
-  models::BatchLoss add_gradient(std::span<const size_t> records, uint32_t step);
+  /// The steps that are left of an epoch, from its order of records.
+  std::vector<models::TrainingStep::Input> inputs_of(std::span<const size_t> order, const Position& at,
+                                                     const Schedule& schedule) const;
 
   PretrainingOptions options_;
   const ViewOptions& views_;
   Batches batches_;
+  std::vector<size_t> records_;
   std::vector<int32_t> patients_;  // of all records of the data set
-  Arena arena_;
+  int64_t steps_per_epoch_;
   ParameterStore store_;
   std::unique_ptr<models::Objective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<models::TrainingStep> step_;
   CollapseWarning collapse_;
 };
 

@@ -120,16 +120,16 @@ std::string ResumableRun::last_state() const {
   return fmt::format("the last good state is {}, after step {}", state_path_.string(), saved_step_);
 }
 
-bool ResumableRun::attempt(const StateParts& parts, const data::Dataset& dataset, std::span<const size_t> batch,
-                           const std::function<void()>& step) {
+bool ResumableRun::attempt(const StateParts& parts, const data::Dataset& dataset,
+                           const std::function<std::span<const size_t>()>& batch, const std::function<void()>& step) {
   std::optional<RunState> before;
-  if (options_.on_nonfinite == "skip") parts(before.emplace());
+  if (skips_nonfinite()) parts(before.emplace());
   try {
     step();
     return true;
   } catch (const NonFinite& error) {
     std::vector<int64_t> ids;
-    for (const size_t record : batch) ids.push_back(dataset.record_id[record]);
+    for (const size_t record : batch()) ids.push_back(dataset.record_id[record]);
     if (!before)
       throw Error(fmt::format("{}; {}; try a lower learning rate, or --on-nonfinite skip; the records of its batch: {}",
                               error.what(), last_state(), fmt::join(ids, ", ")));

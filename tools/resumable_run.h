@@ -53,8 +53,9 @@ class ResumableRun {
 
   /// Makes a step. Where it throws NonFinite (tools/training.h): throws Error that names the records of the batch and
   /// the last good state; or with --on-nonfinite skip undoes all that the step has done, and returns false.
-  bool attempt(const StateParts& parts, const data::Dataset& dataset, std::span<const size_t> batch,
-               const std::function<void()>& step);
+  bool attempt(const StateParts& parts, const data::Dataset& dataset,
+               const std::function<std::span<const size_t>()>& batch, const std::function<void()>& step);
+  bool skips_nonfinite() const { return options_.on_nonfinite == "skip"; }
   int64_t skipped_steps() const { return skipped_; }
   /// After each step: saves the state when it is time, or when a signal asks for an end, and then throws Interrupted.
   void after_step(int64_t step, const StateParts& parts);

@@ -112,7 +112,7 @@ std::vector<Corruption> corruptions(int leads) {
 }
 
 Robustness measure_robustness(models::Classifier& classifier, const Batches& batches,
-                              const std::vector<size_t>& records, const models::Predictions& clean, Device device,
+                              const std::vector<size_t>& records, const models::Predictions& clean,
                               const models::EvaluateOptions& options) {
   Robustness r{
       models::evaluate(clean, options).macro_auroc, corruptions(static_cast<int>(batches.dataset().lead_count())), {}};
@@ -121,7 +121,7 @@ Robustness measure_robustness(models::Classifier& classifier, const Batches& bat
     r.results.emplace_back();
     for (const double level : corruption.levels) {
       const models::Predictions corrupted =
-          predict(classifier, batches, records, device, {.recipe = corruption.recipe(level), .seed = options.seed});
+          predict(classifier, batches, records, {.recipe = corruption.recipe(level), .seed = options.seed});
       r.results.back().push_back({level, models::evaluate(corrupted, options).macro_auroc});
     }
     progress.update(static_cast<int64_t>(r.results.size()));

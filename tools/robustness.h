@@ -44,7 +44,7 @@ struct Robustness {
 
 /// `clean` are the predictions of the records as they are. The seed of `options` draws the corruptions too.
 Robustness measure_robustness(models::Classifier& classifier, const Batches& batches,
-                              const std::vector<size_t>& records, const models::Predictions& clean, Device device,
+                              const std::vector<size_t>& records, const models::Predictions& clean,
                               const models::EvaluateOptions& options);
 
 /// A table to read.

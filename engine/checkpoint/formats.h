@@ -10,6 +10,9 @@
 
 namespace systole::formats {
 
+/// PyTorch's networks have at most five.
+inline constexpr size_t kMaxRank = 16;
+
 /// The bytes of an array; nothing when a size is negative or the product leaves 63 bits.
 std::optional<int64_t> byte_count(FileType type, const std::vector<int64_t>& shape);
 

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "engine/checkpoint/formats.h"
 #include "kernels/common/error.h"
 
 namespace systole::pickle {
@@ -16,7 +17,6 @@ static_assert(std::endian::native == std::endian::little, "pickles and storages 
 
 constexpr size_t kMaxValues =
     size_t{1} << 21;  // a tensor takes about twenty; keeps a hostile pickle from filling the memory
-constexpr size_t kMaxRank = 16;
 
 constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 constexpr std::string_view kSize = "torch.Size";
@@ -355,8 +355,8 @@ class Machine {
 
   std::vector<int64_t> integers(const Value& value) {
     const std::vector<const Value*>& items = as<Tuple>(value, "a tuple of whole numbers").items;
-    if (items.size() > kMaxRank)
-      refuse(fmt::format("a tensor has {} dimensions, at most {} were expected", items.size(), kMaxRank));
+    if (items.size() > formats::kMaxRank)
+      refuse(fmt::format("a tensor has {} dimensions, at most {} were expected", items.size(), formats::kMaxRank));
     std::vector<int64_t> numbers;
     for (const Value* item : items) {
       numbers.push_back(as<int64_t>(*item, "a whole number"));

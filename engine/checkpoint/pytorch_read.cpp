@@ -26,6 +26,9 @@ constexpr std::string_view kStreamMagic("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\
 // Views may repeat a storage's values (stride 0, shared storages). Files of networks do so a few times at most; a
 // hostile one could ask for terabytes.
 constexpr int64_t kMaxExpansion = 16;
+// What an entry takes beside values and name. One dictionary of empty tensors can be a million sections: references to
+// it cost three bytes each.
+constexpr int64_t kEntryBytes = 128;
 
 bool is_contiguous(const pickle::Tensor& tensor) {
   int64_t expected = 1;
@@ -64,13 +67,14 @@ class Sections {
     const auto* top = root.get<pickle::Dictionary>();
     if (!top) throw Error(fmt::format("{}: the file does not hold a dictionary of tensors", name_));
     TensorFile file;
+    std::set<std::string_view> seen;
     if (NamedArrays loose = tensors_of(*top, ""); !loose.empty()) file.sections.emplace_back("", std::move(loose));
     for (const auto& [key, value] : top->items) {
       const auto* section = key->get<std::string_view>();
       const auto* entries = value->get<pickle::Dictionary>();
       if (!section || !entries) continue;
-      if (file.section(std::string(*section)))
-        throw Error(fmt::format("{}: the section {} is there twice", name_, *section));
+      if (!seen.insert(*section).second) throw Error(fmt::format("{}: the section {} is there twice", name_, *section));
+      charge(kEntryBytes + static_cast<int64_t>(section->size()), *section);
       NamedArrays arrays = tensors_of(*entries, *section);
       if (!arrays.empty() || entries->items.empty()) file.sections.emplace_back(*section, std::move(arrays));
     }
@@ -97,10 +101,8 @@ class Sections {
     const std::string_view storage = storages_.at(tensor.storage->key);
     FileArray array{tensor.storage->type, tensor.shape, {}};
     const std::optional<int64_t> size = byte_count(array.type, array.shape);
-    if (!size || *size > budget_)
-      throw Error(fmt::format("{}: with the tensor {} the file would grow to more than {} times its size", name_, entry,
-                              kMaxExpansion));
-    budget_ -= *size;
+    charge(size.value_or(budget_ + 1), entry);
+    charge(kEntryBytes + static_cast<int64_t>(entry.size()), entry);
     array.bytes.resize(static_cast<size_t>(*size));
     if (*size == 0) return array;
     const size_t element = byte_size(array.type);
@@ -110,6 +112,14 @@ class Sections {
     else
       gather(tensor, source, element, array.bytes.data(), array.bytes.size() / element);
     return array;
+  }
+
+  /// Takes bytes from what the content of the file may need in memory.
+  void charge(int64_t bytes, std::string_view entry) {
+    if (bytes > budget_)
+      throw Error(fmt::format("{}: with {:.80} the file would grow to more than {} times its size", name_, entry,
+                              kMaxExpansion));
+    budget_ -= bytes;
   }
 
   const StorageBytes& storages_;

@@ -41,6 +41,7 @@ class RunState {
   void store(const std::string& name, ParameterStore& store);
   void snapshot(const std::string& name, ParameterStore::Snapshot& snapshot);
 
+  bool is_restoring() const { return restoring_; }
   const NamedArrays& parts() const { return parts_; }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "engine/checkpoint/formats.h"
 #include "kernels/common/error.h"
+#include "kernels/common/strict_json.h"
 
 namespace systole::formats {
 namespace {
@@ -18,6 +19,7 @@ using nlohmann::json;
 constexpr size_t kLength = sizeof(uint64_t);
 constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the format
 constexpr int kMaxDepth = 3;                  // header, tensor, shape
+constexpr size_t kMaxSections = 256;          // a file of a network has one or two
 constexpr const char* kMetadata = "__metadata__";
 
 constexpr std::pair<const char*, FileType> kTypes[] = {
@@ -35,15 +37,13 @@ json parse_header(std::string_view file, const std::string& name) {
   const uint64_t length = header_length(file);
   if (length > kMaxHeader || length > file.size() - kLength)
     throw Error(fmt::format("{}: the header should have {} bytes, and the file has {}", name, length, file.size()));
-  const auto limit_depth = [&](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxDepth) throw Error(fmt::format("{}: the header is nested deeper than {} levels", name, kMaxDepth));
-    return true;
-  };
   try {
-    json header = json::parse(file.substr(kLength, length), limit_depth);
+    json header = parse_strict_json<json>(file.substr(kLength, length), kMaxDepth);
     if (header.is_object()) return header;
   } catch (const json::exception& error) {
     throw Error(fmt::format("{}: the header is not JSON: {}", name, error.what()));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: the header is refused: {}", name, error.what()));
   }
   throw Error(fmt::format("{}: the header is not a JSON object", name));
 }
@@ -62,6 +62,9 @@ Entry parse_entry(const std::string& tensor, const json& entry, const std::strin
       throw Error(fmt::format("{}: the tensor {} has the unknown type {}", name, tensor, dtype));
     const auto offsets = entry.at("data_offsets").get<std::array<int64_t, 2>>();
     FileArray array{type->second, entry.at("shape").get<std::vector<int64_t>>(), {}};
+    if (array.shape.size() > kMaxRank)
+      throw Error(fmt::format("{}: the tensor {} has {} dimensions, at most {} were expected", name, tensor,
+                              array.shape.size(), kMaxRank));
     const std::optional<int64_t> size = byte_count(array.type, array.shape);
     if (!size || offsets[0] < 0 || offsets[1] < offsets[0] || offsets[1] - offsets[0] != *size)
       throw Error(fmt::format("{}: the tensor {} has a shape that does not fit its {} … {} bytes", name, tensor,
@@ -104,6 +107,9 @@ std::vector<std::string> section_names(const json& header, const std::vector<Ent
   std::vector<std::string> names;
   for (const json& item : list.is_array() ? list : json::array())
     if (item.is_string()) names.push_back(item.get<std::string>());
+  if (names.size() > kMaxSections)
+    throw Error(
+        fmt::format("{}: the file has {} sections, at most {} were expected", name, names.size(), kMaxSections));
   if (!names.empty()) return names;
   if (entries.empty()) throw Error(fmt::format("{}: the file holds no tensors", name));
   for (const char* section : {"encoder", "model"})

@@ -83,14 +83,26 @@ void check_sections(const TensorFile& file, const std::string& path) {
   }
 }
 
+bool is_known(std::string_view file) {
+  return formats::is_pytorch_zip(file) || formats::is_pytorch_stream(file) || formats::is_safetensors(file);
+}
+
+/// The content of the file, which is read only when it begins as one of the formats.
 std::string read_whole(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) throw Error(fmt::format("the file {} does not exist", path.string()));
   if (!std::filesystem::is_regular_file(path, error)) throw Error(fmt::format("{} is not a file", path.string()));
   std::ifstream stream(path, std::ios::binary);
-  std::string content(std::filesystem::file_size(path), '\0');
-  stream.read(content.data(), static_cast<std::streamsize>(content.size()));
-  if (!stream) throw Error(fmt::format("the file {} cannot be read", path.string()));
+  const size_t size = std::filesystem::file_size(path);
+  std::string content;
+  for (const size_t part : {std::min<size_t>(size, 64), size}) {
+    const size_t begin = content.size();
+    content.resize(part);
+    stream.read(content.data() + begin, static_cast<std::streamsize>(part - begin));
+    if (!stream) throw Error(fmt::format("the file {} cannot be read", path.string()));
+    if (!is_known(content))
+      throw Error(fmt::format("{}: the file is neither one of torch.save nor safetensors", path.string()));
+  }
   return content;
 }
 
@@ -180,8 +192,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
   const std::string name = path.string();
   if (formats::is_pytorch_zip(content)) return formats::read_pytorch_zip(content, name);
   if (formats::is_pytorch_stream(content)) return formats::read_pytorch_stream(content, name);
-  if (formats::is_safetensors(content)) return formats::read_safetensors(content, name);
-  throw Error(fmt::format("{}: the file is neither one of torch.save nor safetensors", name));
+  return formats::read_safetensors(content, name);
 }
 
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& file) {

@@ -11,6 +11,7 @@
 
 #include "kernels/common/dry_run.h"
 #include "kernels/common/error.h"
+#include "kernels/simt/recording.h"
 #if defined(SYSTOLE_CUDA)
 #include "kernels/cuda/device.h"
 #endif
@@ -55,6 +56,24 @@ size_t available_on_host() {
   return std::min(of_machine, limit > kept ? limit - kept : 0);
 }
 
+/// The recording that takes what is put on the queue, or null.
+simt::Recording* recording_of(const Queue& queue) {
+  return queue.device() == Device::simt ? simt::Recording::active() : nullptr;
+}
+
+/// Now, or with every run of the recording that is being made.
+template <class Work>
+void run_or_record(const Queue& queue, const Work& work) {
+  if (auto* recording = recording_of(queue))
+    recording->add(work);
+  else
+    work();
+}
+
+void refuse_to_record(const Queue& queue, const char* what) {
+  if (recording_of(queue)) throw LaunchError(std::string(what) + " cannot be part of a captured step");
+}
+
 }  // namespace
 
 #if defined(SYSTOLE_CUDA)
@@ -79,7 +98,7 @@ size_t available_memory(Device device) {
 void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes) {
   if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), copy_to_device(queue, to, from, bytes));
-  (void)queue;
+  refuse_to_record(queue, "a copy from the host");
   std::memcpy(to, from, bytes);
 }
 
@@ -90,22 +109,20 @@ void copy_to_host(Queue& queue, void* to, const void* from, size_t bytes) {
     return;
   }
   SYSTOLE_ON_CUDA(queue.device(), copy_to_host(queue, to, from, bytes));
-  (void)queue;
+  refuse_to_record(queue, "a copy to the host");
   std::memcpy(to, from, bytes);
 }
 
 void copy_on_device(Queue& queue, void* to, const void* from, size_t bytes) {
   if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), copy_on_device(queue, to, from, bytes));
-  (void)queue;
-  std::memcpy(to, from, bytes);
+  run_or_record(queue, [=] { std::memcpy(to, from, bytes); });
 }
 
 void fill_zero(Queue& queue, void* to, size_t bytes) {
   if (bytes == 0 || DryRun::is_active()) return;
   SYSTOLE_ON_CUDA(queue.device(), fill_zero(queue, to, bytes));
-  (void)queue;
-  std::memset(to, 0, bytes);
+  run_or_record(queue, [=] { std::memset(to, 0, bytes); });
 }
 
 void* scratch_memory(Queue& queue, size_t bytes) {
@@ -117,6 +134,7 @@ void* scratch_memory(Queue& queue, size_t bytes) {
   if (queue.device() != Device::cuda) {
     // Made anew for each call, so that AddressSanitizer sees its end and nothing of an earlier call can be read.
     on_simt.memory = allocate_host(bytes);
+    if (auto* recording = recording_of(queue)) recording->keep(on_simt.memory);
     std::memset(on_simt.memory.get(), 0xff, bytes);
     return on_simt.memory.get();
   }

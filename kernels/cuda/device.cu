@@ -122,6 +122,10 @@ size_t l2_cache_bytes() {
 }
 
 void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes) {
+  cudaStreamCaptureStatus status;
+  check(cudaStreamIsCapturing(stream_of(queue), &status), "asking whether a graph is captured");
+  if (status != cudaStreamCaptureStatusNone)  // a replay would read `from`, which may be gone by then
+    throw LaunchError("a copy from the host cannot be part of a captured step");
   // From pageable memory the call returns when `from` has been read.
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(queue)), "a copy to the device");
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/common/device.h"
 #include "kernels/common/philox.h"
+#include "kernels/common/step_number.h"
 #include "kernels/common/table.h"
 
 namespace systole::kernels {
@@ -29,7 +30,7 @@ struct DropoutShape {
   int64_t elements;  // per record
   float p;
   uint64_t seed;
-  uint32_t step;
+  StepNumber step;
   uint32_t layer;  // which dropout of the network: the `detail` of its stream
   uint32_t first_record = 0;
 };

@@ -1,5 +1,5 @@
 // Optimiser steps on the cuda and simt devices. A step is one pass over memory, one number per thread; the order of the
-// float operations is the cpu's (and PyTorch's), and the factors of a step are computed in double on the host.
+// float operations is the cpu's (and PyTorch's).
 //
 // LARS needs two norms per tensor before its step. The tensors of a batch of up to 64 travel as an argument of the
 // kernels, so nothing is copied to the device and a step can be captured into a CUDA graph. Their numbers are cut into
@@ -29,75 +29,80 @@ Launch one_thread_each(int64_t count) {
   return {.grid = {ceil_div(count, int64_t{kThreads})}, .block = {kThreads}};
 }
 
-struct AdamFactors {
-  float step_size, correction2_sqrt, beta1, rest1, beta2, rest2, eps, scale, decay, shrink;
+struct AdamConstants {
+  float beta1, rest1, beta2, rest2, eps, decay;
 };
 
-__global__ __launch_bounds__(kThreads, 4) void adam_step(int64_t count, AdamFactors f,
+__global__ __launch_bounds__(kThreads, 4) void adam_step(int64_t count, AdamConstants a,
+                                                         const StepFactors* __restrict__ factors,
+                                                         const float* __restrict__ scale,
                                                          const float* __restrict__ gradient,  // [count], as all arrays
                                                          float* __restrict__ w, float* __restrict__ first_moment,
                                                          float* __restrict__ second_moment) {
   const int64_t i = element_index();
-  if (i >= count) return;
+  if (i >= count || !is_applied(*scale)) return;
+  const StepFactors f = *factors;
   const float before = w[i] * f.shrink;
-  const float g = gradient[i] * f.scale + f.decay * before;
-  const float m = first_moment[i] * f.beta1 + g * f.rest1;
-  const float v = second_moment[i] * f.beta2 + g * g * f.rest2;
+  const float g = gradient[i] * *scale + a.decay * before;
+  const float m = first_moment[i] * a.beta1 + g * a.rest1;
+  const float v = second_moment[i] * a.beta2 + g * g * a.rest2;
   first_moment[i] = m;
   second_moment[i] = v;
-  w[i] = before - f.step_size * (m / (sqrtf(v) / f.correction2_sqrt + f.eps));
+  w[i] = before - f.rate * (m / (sqrtf(v) / f.correction2_sqrt + a.eps));
 }
 
-void adam(Queue& queue, int64_t count, const AdamStep& step, const float* gradient, float* w, float* first_moment,
-          float* second_moment) {
+void adam(Queue& queue, int64_t count, const Adam& adam, const StepFactors* factors, const float* gradient_scale,
+          const float* gradient, float* w, float* first_moment, float* second_moment) {
   if (count == 0) return;
-  const double correction1 = 1 - std::pow(step.beta1, static_cast<double>(step.step));
-  const double correction2 = 1 - std::pow(step.beta2, static_cast<double>(step.step));
-  const double decay = step.decoupled ? 0 : step.weight_decay;
-  const double shrink = step.decoupled ? 1 - step.learning_rate * step.weight_decay : 1;
-  const AdamFactors factors{.step_size = static_cast<float>(step.learning_rate / correction1),
-                            .correction2_sqrt = static_cast<float>(std::sqrt(correction2)),
-                            .beta1 = static_cast<float>(step.beta1),
-                            .rest1 = static_cast<float>(1 - step.beta1),
-                            .beta2 = static_cast<float>(step.beta2),
-                            .rest2 = static_cast<float>(1 - step.beta2),
-                            .eps = static_cast<float>(step.eps),
-                            .scale = step.gradient_scale,
-                            .decay = static_cast<float>(decay),
-                            .shrink = static_cast<float>(shrink)};
-  launch(queue, one_thread_each(count), adam_step, count, factors, gradient, w, first_moment, second_moment);
+  const AdamConstants constants{.beta1 = static_cast<float>(adam.beta1),
+                                .rest1 = static_cast<float>(1 - adam.beta1),
+                                .beta2 = static_cast<float>(adam.beta2),
+                                .rest2 = static_cast<float>(1 - adam.beta2),
+                                .eps = static_cast<float>(adam.eps),
+                                .decay = static_cast<float>(adam.decoupled ? 0 : adam.weight_decay)};
+  launch(queue, one_thread_each(count), adam_step, count, constants, factors, gradient_scale, gradient, w, first_moment,
+         second_moment);
 }
 
-struct SgdFactors {
-  float learning_rate, momentum, decay, scale, ratio;  // ratio: of LARS, 1 for SGD
+/// SGD's numbers, and LARS'.
+struct SgdNumbers {
+  float rate, momentum, decay, scale, ratio;  // ratio: of LARS, 1 for SGD
   bool history;  // whether the momentum buffer is read: not in the first step, and not without momentum
+
+  __device__ __forceinline__ SgdNumbers(float momentum_, float decay_, const StepFactors& f, float scale_)
+      : rate(f.rate),
+        momentum(momentum_),
+        decay(decay_),
+        scale(scale_),
+        ratio(1),
+        history(!f.first && momentum_ != 0) {}
 };
 
 /// One number of SGD or LARS. `momentum` may be null where it is not read.
-__device__ __forceinline__ void sgd_number(const SgdFactors& f, int64_t i, const float* gradient, float* w,
+__device__ __forceinline__ void sgd_number(const SgdNumbers& f, int64_t i, const float* gradient, float* w,
                                            float* momentum) {
   const float g = gradient[i] * f.scale + f.decay * w[i];
   // Fused this way, the product with the old buffer is rounded before the sum, as PyTorch rounds it.
   const float b = f.history ? fmaf(f.ratio, g, f.momentum * momentum[i]) : f.ratio * g;
   if (momentum) momentum[i] = b;
-  w[i] -= f.learning_rate * b;
+  w[i] -= f.rate * b;
 }
 
-__global__ __launch_bounds__(kThreads, 4) void sgd_step(int64_t count, SgdFactors f, const float* __restrict__ gradient,
-                                                        float* __restrict__ w, float* __restrict__ momentum) {
+__global__ __launch_bounds__(kThreads, 4) void sgd_step(int64_t count, float momentum_factor, float decay,
+                                                        const StepFactors* __restrict__ factors,
+                                                        const float* __restrict__ scale,
+                                                        const float* __restrict__ gradient, float* __restrict__ w,
+                                                        float* __restrict__ momentum) {
   const int64_t i = element_index();
-  if (i < count) sgd_number(f, i, gradient, w, momentum);
+  if (i < count && is_applied(*scale))
+    sgd_number(SgdNumbers(momentum_factor, decay, *factors, *scale), i, gradient, w, momentum);
 }
 
-void sgd(Queue& queue, int64_t count, const SgdStep& step, const float* gradient, float* w, float* momentum) {
+void sgd(Queue& queue, int64_t count, const Sgd& sgd, const StepFactors* factors, const float* gradient_scale,
+         const float* gradient, float* w, float* momentum) {
   if (count == 0) return;
-  const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
-                           .momentum = static_cast<float>(step.momentum),
-                           .decay = static_cast<float>(step.weight_decay),
-                           .scale = step.gradient_scale,
-                           .ratio = 1,
-                           .history = !step.first && step.momentum != 0};
-  launch(queue, one_thread_each(count), sgd_step, count, factors, gradient, w, momentum);
+  launch(queue, one_thread_each(count), sgd_step, count, static_cast<float>(sgd.momentum),
+         static_cast<float>(sgd.weight_decay), factors, gradient_scale, gradient, w, momentum);
 }
 
 /// Σ x² over [begin, end), in every thread of the block.
@@ -181,7 +186,7 @@ __global__ __launch_bounds__(kThreads, 4) void lars_squares(const __grid_constan
 
 /// One block per tensor.
 __global__ __launch_bounds__(kThreads, 4) void lars_ratios(const __grid_constant__ LarsBatch batch, double trust,
-                                                           double decay, float scale,
+                                                           double decay, const float* __restrict__ scale,
                                                            const double* __restrict__ squares,  // [2, pieces]
                                                            float* __restrict__ ratio) {         // [tensors]
   auto& shared = *dynamic_shared<DoubleSum>();
@@ -189,41 +194,39 @@ __global__ __launch_bounds__(kThreads, 4) void lars_ratios(const __grid_constant
   const int64_t first = batch.first_piece[t], count = batch.first_piece[t + 1] - first;
   const double* squares_of_g = squares + batch.first_piece[batch.tensors];
   const double norm_w = sqrt(block_sum_of_parts(squares + first, count, shared));
-  const double norm_g = sqrt(block_sum_of_parts(squares_of_g + first, count, shared)) * fabs(double{scale});
+  const double norm_g = sqrt(block_sum_of_parts(squares_of_g + first, count, shared)) * fabs(double{*scale});
   const bool plain = batch.segment[t].exempt || norm_w == 0 || norm_g == 0;
   if (threadIdx.x == 0) ratio[t] = plain ? 1.0f : static_cast<float>(trust * norm_w / (norm_g + decay * norm_w));
 }
 
-__global__ __launch_bounds__(kThreads, 4) void lars_step(const __grid_constant__ LarsBatch batch, SgdFactors f,
+__global__ __launch_bounds__(kThreads, 4) void lars_step(const __grid_constant__ LarsBatch batch, float momentum_factor,
+                                                         float decay, const StepFactors* __restrict__ factors,
+                                                         const float* __restrict__ scale,
                                                          const float* __restrict__ ratio,  // [tensors]
                                                          const float* __restrict__ gradient, float* __restrict__ w,
                                                          float* __restrict__ momentum) {
+  if (!is_applied(*scale)) return;
   const LarsPiece piece = piece_of_block(batch);
-  if (batch.segment[piece.tensor].exempt) f.decay = 0;
+  SgdNumbers f(momentum_factor, batch.segment[piece.tensor].exempt ? 0 : decay, *factors, *scale);
   f.ratio = ratio[piece.tensor];
   for (int64_t i = piece.begin + threadIdx.x; i < piece.end; i += kThreads) sgd_number(f, i, gradient, w, momentum);
 }
 
 /// `squares` has room for 2 · batch.pieces() numbers, `ratio` for kBatch.
-void lars_batch(Queue& queue, const LarsBatch& batch, const LarsStep& step, const float* gradient, float* w,
-                float* momentum, double* squares, float* ratio) {
+void lars_batch(Queue& queue, const LarsBatch& batch, const Lars& lars, const StepFactors* factors,
+                const float* gradient_scale, const float* gradient, float* w, float* momentum, double* squares,
+                float* ratio) {
   if (batch.pieces() == 0) return;
-  const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
-                           .momentum = static_cast<float>(step.momentum),
-                           .decay = static_cast<float>(step.weight_decay),
-                           .scale = step.gradient_scale,
-                           .ratio = 1,
-                           .history = !step.first && step.momentum != 0};
   launch(queue, {.grid = {batch.pieces()}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, lars_squares, batch,
          gradient, w, squares);
   launch(queue, {.grid = {batch.tensors}, .block = {kThreads}, .shared_bytes = sizeof(DoubleSum)}, lars_ratios, batch,
-         step.trust, step.weight_decay, step.gradient_scale, squares, ratio);
-  launch(queue, {.grid = {batch.pieces()}, .block = {kThreads}}, lars_step, batch, factors, ratio, gradient, w,
-         momentum);
+         lars.trust, lars.weight_decay, gradient_scale, squares, ratio);
+  launch(queue, {.grid = {batch.pieces()}, .block = {kThreads}}, lars_step, batch, static_cast<float>(lars.momentum),
+         static_cast<float>(lars.weight_decay), factors, gradient_scale, ratio, gradient, w, momentum);
 }
 
-void lars(Queue& queue, int segments, const LarsSegment* segment, const LarsStep& step, const float* gradient, float* w,
-          float* momentum) {
+void lars(Queue& queue, int segments, const LarsSegment* segment, const Lars& lars, const StepFactors* factors,
+          const float* gradient_scale, const float* gradient, float* w, float* momentum) {
   int64_t pieces = 0;
   for (int s = 0; s < segments; ++s) pieces += ceil_div(segment[s].end - segment[s].begin, int64_t{kPiece});
   auto* squares = scratch<double>(queue, static_cast<size_t>(2 * pieces) + kBatch);
@@ -231,25 +234,32 @@ void lars(Queue& queue, int segments, const LarsSegment* segment, const LarsStep
   for (int s = 0; s < segments;) {
     LarsBatch batch;
     while (s < segments && batch.tensors < kBatch) batch.add(segment[s++]);
-    lars_batch(queue, batch, step, gradient, w, momentum, squares, ratio);
+    lars_batch(queue, batch, lars, factors, gradient_scale, gradient, w, momentum, squares, ratio);
   }
 }
 
-__global__ __launch_bounds__(kThreads, 4) void ema_step(int64_t count, float keep, float rest,
-                                                        const float* __restrict__ source, float* __restrict__ target) {
-  const int64_t i = element_index();
-  if (i < count) target[i] = keep * target[i] + rest * source[i];
+__global__ void limit(double max_norm, const double* __restrict__ sum, float* __restrict__ gradient_scale) {
+  *gradient_scale = limited_scale(max_norm, *sum);
 }
 
-void ema(Queue& queue, int64_t count, double decay, const float* source, float* target) {
+void limit_norm(Queue& queue, double max_norm, const double* sum, float* gradient_scale) {
+  launch(queue, {.grid = {1}, .block = {1}}, limit, max_norm, sum, gradient_scale);
+}
+
+__global__ __launch_bounds__(kThreads, 4) void ema_step(int64_t count, const EmaWeights* __restrict__ weights,
+                                                        const float* __restrict__ source, float* __restrict__ target) {
+  const int64_t i = element_index();
+  if (i < count) target[i] = weights->keep * target[i] + weights->rest * source[i];
+}
+
+void ema(Queue& queue, int64_t count, const EmaWeights* weights, const float* source, float* target) {
   if (count == 0) return;
-  launch(queue, one_thread_each(count), ema_step, count, static_cast<float>(decay), static_cast<float>(1 - decay),
-         source, target);
+  launch(queue, one_thread_each(count), ema_step, count, weights, source, target);
 }
 
 }  // namespace
 
 extern const OptimizerKernels optimizer{
-    .adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares, .ema = ema};
+    .adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares, .limit_norm = limit_norm, .ema = ema};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

@@ -1,5 +1,5 @@
 // Optimiser steps on the CPU: every step is one pass over memory, so the loops are plain and the compiler makes them
-// SIMD. The order of the float operations is PyTorch's; factors of a step are computed in double and rounded once.
+// SIMD. The order of the float operations is PyTorch's.
 
 #include <algorithm>
 #include <array>
@@ -48,101 +48,106 @@ void sum_of_squares(Queue&, int64_t count, const float* x, double* sum) {
   for (double part : partial) *sum += part;
 }
 
-void adam(Queue&, int64_t count, const AdamStep& step, const float* gradient, float* w, float* first_moment,
-          float* second_moment) {
-  const double correction1 = 1 - std::pow(step.beta1, step.step), correction2 = 1 - std::pow(step.beta2, step.step);
-  const auto step_size = static_cast<float>(step.learning_rate / correction1);
-  const auto correction2_sqrt = static_cast<float>(std::sqrt(correction2));
-  const auto beta1 = static_cast<float>(step.beta1), rest1 = static_cast<float>(1 - step.beta1);
-  const auto beta2 = static_cast<float>(step.beta2), rest2 = static_cast<float>(1 - step.beta2);
-  const auto eps = static_cast<float>(step.eps), scale = step.gradient_scale;
-  const auto decay = static_cast<float>(step.decoupled ? 0 : step.weight_decay);
-  const auto shrink = static_cast<float>(step.decoupled ? 1 - step.learning_rate * step.weight_decay : 1);
+void adam(Queue&, int64_t count, const Adam& adam, const StepFactors* factors, const float* gradient_scale,
+          const float* gradient, float* w, float* first_moment, float* second_moment) {
+  if (!is_applied(*gradient_scale)) return;
+  const auto beta1 = static_cast<float>(adam.beta1), rest1 = static_cast<float>(1 - adam.beta1);
+  const auto beta2 = static_cast<float>(adam.beta2), rest2 = static_cast<float>(1 - adam.beta2);
+  const auto eps = static_cast<float>(adam.eps), scale = *gradient_scale;
+  const auto decay = static_cast<float>(adam.decoupled ? 0 : adam.weight_decay);
+  const StepFactors f = *factors;
 
   for_pieces(0, count, [=](int64_t begin, int64_t end) {
     float* __restrict m = first_moment;
     float* __restrict v = second_moment;
     float* __restrict weight = w;
     for (int64_t i = begin; i < end; ++i) {
-      const float before = weight[i] * shrink;
+      const float before = weight[i] * f.shrink;
       const float g = gradient[i] * scale + decay * before;
       m[i] = m[i] * beta1 + g * rest1;
       v[i] = v[i] * beta2 + g * g * rest2;
-      weight[i] = before - step_size * (m[i] / (std::sqrt(v[i]) / correction2_sqrt + eps));
+      weight[i] = before - f.rate * (m[i] / (std::sqrt(v[i]) / f.correction2_sqrt + eps));
     }
   });
 }
 
 /// What one pass of SGD needs, in float; ratio is the factor of LARS.
-struct SgdFactors {
-  float learning_rate, momentum, decay, scale, ratio;
+struct SgdNumbers {
+  float rate, momentum, decay, scale, ratio;
 };
 
-void sgd_piece(const SgdFactors& f, int64_t begin, int64_t end, const float* __restrict gradient, float* __restrict w,
+void sgd_piece(const SgdNumbers& f, int64_t begin, int64_t end, const float* __restrict gradient, float* __restrict w,
                float* __restrict buffer) {
   for (int64_t i = begin; i < end; ++i) {
     const float g = f.ratio * (gradient[i] * f.scale + f.decay * w[i]);
     buffer[i] = f.momentum * buffer[i] + g;
-    w[i] -= f.learning_rate * buffer[i];
+    w[i] -= f.rate * buffer[i];
   }
 }
 
 /// The step without a buffer to read: the first one, or one without momentum; `buffer` may be null.
-void sgd_piece_without_history(const SgdFactors& f, int64_t begin, int64_t end, const float* __restrict gradient,
+void sgd_piece_without_history(const SgdNumbers& f, int64_t begin, int64_t end, const float* __restrict gradient,
                                float* __restrict w, float* __restrict buffer) {
   for (int64_t i = begin; i < end; ++i) {
     const float g = f.ratio * (gradient[i] * f.scale + f.decay * w[i]);
     if (buffer) buffer[i] = g;
-    w[i] -= f.learning_rate * g;
+    w[i] -= f.rate * g;
   }
 }
 
-void sgd_range(const SgdFactors& factors, bool first, int64_t begin, int64_t end, const float* gradient, float* w,
+void sgd_range(const SgdNumbers& numbers, bool first, int64_t begin, int64_t end, const float* gradient, float* w,
                float* momentum) {
   for_pieces(begin, end, [=](int64_t from, int64_t to) {
-    if (first || factors.momentum == 0)
-      sgd_piece_without_history(factors, from, to, gradient, w, momentum);
+    if (first || numbers.momentum == 0)
+      sgd_piece_without_history(numbers, from, to, gradient, w, momentum);
     else
-      sgd_piece(factors, from, to, gradient, w, momentum);
+      sgd_piece(numbers, from, to, gradient, w, momentum);
   });
 }
 
-void sgd(Queue&, int64_t count, const SgdStep& step, const float* gradient, float* w, float* momentum) {
-  const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
-                           .momentum = static_cast<float>(step.momentum),
-                           .decay = static_cast<float>(step.weight_decay),
-                           .scale = step.gradient_scale,
+void sgd(Queue&, int64_t count, const Sgd& sgd, const StepFactors* factors, const float* gradient_scale,
+         const float* gradient, float* w, float* momentum) {
+  if (!is_applied(*gradient_scale)) return;
+  const SgdNumbers numbers{.rate = factors->rate,
+                           .momentum = static_cast<float>(sgd.momentum),
+                           .decay = static_cast<float>(sgd.weight_decay),
+                           .scale = *gradient_scale,
                            .ratio = 1};
-  sgd_range(factors, step.first, 0, count, gradient, w, momentum);
+  sgd_range(numbers, factors->first, 0, count, gradient, w, momentum);
 }
 
-double trust_ratio(Queue& queue, const LarsSegment& segment, const LarsStep& step, const float* gradient,
-                   const float* w) {
+double trust_ratio(Queue& queue, const LarsSegment& segment, const Lars& lars, double gradient_scale,
+                   const float* gradient, const float* w) {
   if (segment.exempt) return 1;
   double weight_squares = 0, gradient_squares = 0;
   sum_of_squares(queue, segment.end - segment.begin, w + segment.begin, &weight_squares);
   sum_of_squares(queue, segment.end - segment.begin, gradient + segment.begin, &gradient_squares);
   const double weight_norm = std::sqrt(weight_squares);
-  const double gradient_norm = std::sqrt(gradient_squares) * std::abs(step.gradient_scale);
+  const double gradient_norm = std::sqrt(gradient_squares) * std::abs(gradient_scale);
   if (weight_norm == 0 || gradient_norm == 0) return 1;
-  return step.trust * weight_norm / (gradient_norm + step.weight_decay * weight_norm);
+  return lars.trust * weight_norm / (gradient_norm + lars.weight_decay * weight_norm);
 }
 
-void lars(Queue& queue, int segments, const LarsSegment* segment, const LarsStep& step, const float* gradient, float* w,
-          float* momentum) {
+void lars(Queue& queue, int segments, const LarsSegment* segment, const Lars& lars, const StepFactors* factors,
+          const float* gradient_scale, const float* gradient, float* w, float* momentum) {
+  if (!is_applied(*gradient_scale)) return;
   for (const LarsSegment* s = segment; s != segment + segments; ++s) {
-    const SgdFactors factors{.learning_rate = static_cast<float>(step.learning_rate),
-                             .momentum = static_cast<float>(step.momentum),
-                             .decay = static_cast<float>(s->exempt ? 0 : step.weight_decay),
-                             .scale = step.gradient_scale,
-                             .ratio = static_cast<float>(trust_ratio(queue, *s, step, gradient, w))};
-    sgd_range(factors, step.first, s->begin, s->end, gradient, w, momentum);
+    const SgdNumbers numbers{.rate = factors->rate,
+                             .momentum = static_cast<float>(lars.momentum),
+                             .decay = static_cast<float>(s->exempt ? 0 : lars.weight_decay),
+                             .scale = *gradient_scale,
+                             .ratio = static_cast<float>(trust_ratio(queue, *s, lars, *gradient_scale, gradient, w))};
+    sgd_range(numbers, factors->first, s->begin, s->end, gradient, w, momentum);
   }
 }
 
-void ema(Queue&, int64_t count, double decay, const float* source, float* target) {
-  const auto keep = static_cast<float>(decay), rest = static_cast<float>(1 - decay);
-  for_pieces(0, count, [=](int64_t begin, int64_t end) {
+void limit_norm(Queue&, double max_norm, const double* sum, float* gradient_scale) {
+  *gradient_scale = limited_scale(max_norm, *sum);
+}
+
+void ema(Queue&, int64_t count, const EmaWeights* weights, const float* source, float* target) {
+  const auto [keep, rest] = *weights;
+  for_pieces(0, count, [=, keep = keep, rest = rest](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) target[i] = keep * target[i] + rest * source[i];
   });
 }
@@ -150,6 +155,6 @@ void ema(Queue&, int64_t count, double decay, const float* source, float* target
 }  // namespace
 
 extern const OptimizerKernels optimizer{
-    .adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares, .ema = ema};
+    .adam = adam, .sgd = sgd, .lars = lars, .sum_of_squares = sum_of_squares, .limit_norm = limit_norm, .ema = ema};
 
 }  // namespace systole::kernels::cpu

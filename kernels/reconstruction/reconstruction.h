@@ -7,6 +7,7 @@
 
 #include "kernels/common/device.h"
 #include "kernels/common/philox.h"
+#include "kernels/common/step_number.h"
 #include "kernels/common/table.h"
 
 namespace systole::kernels {
@@ -18,7 +19,7 @@ struct BlockMaskShape {
   int block;
   float p;
   uint64_t seed;
-  uint32_t step;
+  StepNumber step;
 };
 
 std::string text(const BlockMaskShape& shape);

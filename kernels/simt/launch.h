@@ -6,6 +6,7 @@
 
 #include "kernels/common/error.h"
 #include "kernels/simt/language.h"
+#include "kernels/simt/recording.h"
 #include "kernels/simt/runtime.h"
 
 namespace systole::kernels::simt {
@@ -27,12 +28,19 @@ void launch(Queue&, const Launch& shape, void (*kernel)(P...), A... args) {
   };
   const Closure closure{kernel, std::tuple<P...>(static_cast<P>(args)...)};
   ::systole::simt::Grid grid = checked_grid(shape);
-  grid.closure = &closure;
   grid.call = [](const void* data) {
     const auto& c = *static_cast<const Closure*>(data);
     std::apply(c.kernel, c.args);
   };
-  ::systole::simt::run_grid(grid);
+  const auto run = [closure, grid] {
+    ::systole::simt::Grid own = grid;
+    own.closure = &closure;
+    ::systole::simt::run_grid(own);
+  };
+  if (auto* recording = ::systole::simt::Recording::active())
+    recording->add(run);
+  else
+    run();
 }
 
 }  // namespace systole::kernels::simt

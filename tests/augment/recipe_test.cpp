@@ -207,6 +207,21 @@ TEST_CASE("recipe: JSON that is no recipe is refused") {
         "recipe mine.json: mixup has no 'beta'; expected one of p, alpha");
 }
 
+TEST_CASE("recipe: JSON that is ambiguous or was made to do harm is refused") {
+  CHECK(refused(R"("gain": {"p": 0.5, "p": 1})") == R"(recipe mine.json: the key "p" is there twice in one object)");
+  CHECK(refused(R"("gain": {"p": 0.5}, "gain": {"p": 1})") ==
+        R"(recipe mine.json: the key "gain" is there twice in one object)");
+  CHECK(refused_json(R"({"name": "a", "augmentations": {}, "name": "b"})") ==
+        R"(recipe mine.json: the key "name" is there twice in one object)");
+  CHECK(recipe_from_json(R"({"augmentations": {"gain": {"p": 1}, "vcg": {"p": 1}}})", "").recipe.vcg.p == 1);
+  const std::string deep(200'000, '[');  // as deep as that, a walk through the values would leave the stack
+  CHECK(refused(R"("gain": )" + deep + std::string(200'000, ']')) == "recipe mine.json: nested deeper than 8 levels");
+  const TemporaryFolder folder;
+  write_file(folder / "large.json", std::string(1 << 21, ' '));
+  CHECK(sentence_of<UsageError>([&] { read_recipe((folder / "large.json").string()); }) ==
+        (folder / "large.json").string() + ": the file has 2097152 bytes; a recipe of at most 1048576 was expected");
+}
+
 TEST_CASE("recipe: values in JSON that are not allowed are refused") {
   for (const char* value : {"1.5", "-0.1", "\"often\"", "null", "true", "[0.1,0.2]"})
     CHECK(refused(fmt::format(R"("mixup": {{"p": {}}})", value)) ==

@@ -18,11 +18,12 @@ using test::TemporaryFolder;
 
 const std::vector<std::string> kLeads(kStandardLeads.begin(), kStandardLeads.end());
 
-// Lead number n holds n + 1, so that a resampled record is known by its values.
+// Lead number n holds n + 1, so that a resampled record is known by its values; the last one alternates.
 void write_record(const fs::path& path, double rate_hz = 100, int length = 40, const std::string& unit = "mV") {
   std::vector<int16_t> samples;
   for (int l = 0; l < length; ++l)
-    for (size_t lead = 0; lead < kLeads.size(); ++lead) samples.push_back(static_cast<int16_t>(1000 * (lead + 1)));
+    for (size_t lead = 0; lead < kLeads.size(); ++lead)
+      samples.push_back(static_cast<int16_t>(1000 * (lead + 1 + (lead == 11 ? static_cast<size_t>(l % 2) : 0))));
   write_wfdb16(path, rate_hz, kLeads, 1000, unit, 0, samples);
 }
 

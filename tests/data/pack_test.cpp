@@ -128,6 +128,16 @@ TEST_CASE("pack: what is written comes back, by folds and label sets") {
   CHECK(report.sentence() == "Loaded 4 of 5 records; left out for want of a label: 1.");
 }
 
+TEST_CASE("pack: bytes in memory are read as a file is") {
+  const ExampleFile file;
+  const std::vector<uint8_t> bytes(file.bytes.begin(), file.bytes.end());
+  const PackFile pack("in memory", bytes);
+  std::vector<int16_t> samples(kLeads * kLength);
+  pack.read_samples(3, samples.data());
+  CHECK(std::equal(samples.begin(), samples.end(), example().signals.record(3)));
+  CHECK(sentence_of<Error>([&] { PackFile("in memory", std::span(bytes).first(100)); }).starts_with("in memory: "));
+}
+
 TEST_CASE("pack: the same content gives the same bytes, at the places that docs/data.md says") {
   const ExampleFile file;
   const fs::path again = file.folder / "again.ecgs";
@@ -271,6 +281,8 @@ TEST_CASE("pack: metadata and tables that cannot be are refused") {
   refused(R"({"name")", R"({{name")", "its metadata are not as expected");
   refused(R"("name":"example")", R"("name":[1,2,3,4])", "its metadata are not as expected");
   refused(R"("leads":["I","V1"])", R"("leads":["I----V"])", "name 1 leads and 5 records, 2 and 5 were expected");
+  refused(R"("has_ecg_ids":false)", R"("name":"x","n" :1  )", "the key \"name\" is there twice in one object");
+  refused(R"("name":"example")", R"("name":[[[[ ]]]])", "nested deeper than 4 levels");
   refused(R"("sampling_rate_hz":100)", R"("sampling_rate_hz":-10)", "its sampling rate is -10 Hz");
   refused(R"("classes":["T"])", R"("classes":[   ])", "0 classes of a label set");
 

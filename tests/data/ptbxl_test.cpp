@@ -302,15 +302,17 @@ TEST_CASE("ptbxl: leads are found by name, whatever their order and spelling") {
 
 TEST_CASE("ptbxl: baselines become offsets, and voltages come out in mV") {
   const TemporaryFolder root;
-  write_tables(root.path(), row(1, "{}") + row(2, "{}") + row(3, "{}"));
+  write_tables(root.path(), row(1, "{}") + row(2, "{}") + row(3, "{}") + row(4, "{}"));
   write_record(root.path(), 1, kLeads, kLength, 100, "mV", 50);
   write_record(root.path(), 2, kLeads, kLength, 100, "uV");
   write_record(root.path(), 3, kLeads, kLength, 100, "V");
+  write_record(root.path(), 4, kLeads, kLength, 100, "mv");
   const Dataset d = load(root.path());
   CHECK(d.unit == "mV");
   CHECK(value(d, 0, 3, 2) == doctest::Approx((sample_of(1, 3, 2) - 50) / 1000.0));
   CHECK(value(d, 1, 3, 2) == doctest::Approx(sample_of(2, 3, 2) / 1e6));
   CHECK(value(d, 2, 3, 2) == doctest::Approx(sample_of(3, 3, 2)));
+  CHECK(value(d, 3, 3, 2) == doctest::Approx(sample_of(4, 3, 2) / 1000.0));
 }
 
 TEST_CASE("ptbxl: samples without value are interpolated and counted") {
@@ -318,23 +320,19 @@ TEST_CASE("ptbxl: samples without value are interpolated and counted") {
   write_tables(root.path(), row(1, "{}"));
   constexpr int16_t kNone = -32768;
   std::vector<int16_t> samples(12 * 8, 5);
-  const std::vector<int16_t> lead_ii = {kNone, kNone, 10, kNone, kNone, kNone, 50, kNone};
-  for (size_t l = 0; l < 8; ++l) {
-    samples[l * 12 + 1] = lead_ii[l];
-    samples[l * 12 + 11] = kNone;
-  }
+  const std::vector<int16_t> lead_ii = {kNone, 10, 20, kNone, kNone, 50, 40, kNone};
+  for (size_t l = 0; l < 8; ++l) samples[l * 12 + 1] = lead_ii[l];
   write_wfdb16(root.path() / record_name(1), 100, kLeads, 1000, "mV", 40, samples);
   LoadReport report;
   const Dataset d = load(root.path(), report);
-  const std::vector<int16_t> filled = {10, 10, 10, 20, 30, 40, 50, 50};
+  const std::vector<int16_t> filled = {10, 10, 20, 30, 40, 50, 40, 40};
   for (size_t l = 0; l < 8; ++l) {
     CHECK(d.record(0)[l * 12 + 1] == filled[l]);
     CHECK(d.record(0)[l * 12] == 5);
-    CHECK(value(d, 0, static_cast<int>(l), 11) == 0);
   }
-  CHECK(report.invalid_samples == 14);
+  CHECK(report.invalid_samples == 4);
   CHECK(report.sentence() ==
-        "Loaded 1 of 1 records; without any label of the set: 1; invalid samples interpolated: 14.");
+        "Loaded 1 of 1 records; without any label of the set: 1; invalid samples interpolated: 4.");
 }
 
 // A record in format 32, which write_wfdb16 cannot make, whose lead I is given and whose other leads are zero.
@@ -467,6 +465,24 @@ TEST_CASE("ptbxl: a broken record is refused by name, or skipped and counted by 
   CHECK(sentence_of_broken([](const fs::path& root) {
           replace_in_file(root / (record_name(2) + ".hea"), "/mV 16 0 201 ", "/NU 16 0 201 ");
         }) == "R.hea: lead I is in mV and lead II in NU, one unit was expected.");
+}
+
+TEST_CASE("ptbxl: a record with a lead of gaps, and one without any signal, are broken") {
+  const auto rewritten = [](const auto& sample_at) {
+    return sentence_of_broken([&](const fs::path& root) {
+      std::vector<int16_t> samples;
+      for (int l = 0; l < kLength; ++l)
+        for (size_t lead = 0; lead < 12; ++lead) samples.push_back(static_cast<int16_t>(sample_at(l, lead)));
+      write_wfdb16(root / record_name(2), 100, kLeads, 1000, "mV", 0, samples);
+    });
+  };
+  constexpr int kNone = -32768;
+  CHECK(rewritten([](int l, size_t lead) { return lead == 7 && l < 11 ? kNone : 10 * l; }) ==
+        "R.hea: lead V2 has values in 9 of its 20 samples, at least half were expected.");
+  CHECK(rewritten([](int l, size_t lead) { return lead == 7 ? kNone : 10 * l; }) ==
+        "R.hea: lead V2 has values in 0 of its 20 samples, at least half were expected.");
+  CHECK(rewritten([](int, size_t lead) { return 10 * static_cast<int>(lead); }) ==
+        "R.hea: all leads are constant, an ECG was expected.");
 }
 
 TEST_CASE("ptbxl: damage to a file, which the WFDB reader finds, is a broken record") {

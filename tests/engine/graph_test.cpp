@@ -6,6 +6,7 @@
 #include "engine/contrastive.h"
 #include "engine/operations.h"
 #include "engine/parameters.h"
+#include "kernels/elementwise/elementwise.h"
 #include "tests/support.h"
 #include "tests/tensors.h"
 
@@ -80,4 +81,31 @@ TEST_CASE("engine: a graph reads its inputs when it is replayed") {
 TEST_CASE("engine: an empty graph cannot be replayed") {
   Graph graph;
   CHECK(test::sentence_of<Error>([&] { graph.replay(); }) == "a graph is replayed before a step was captured");
+}
+
+TEST_CASE("engine: a captured step keeps the numbers it was given, and neither copies from the host nor asks it") {
+  if (test::device() == Device::cpu) return;  // where a replay is the step itself
+  const Tensor x = test::tensor<float>({0, 0}, {2}), y = test::zeros({2});
+  Queue queue(test::device());
+  Graph graph;
+  float factor = 1;
+  graph.capture(queue, [&] {
+    x.fill_zero();
+    kernels::elementwise_kernels(test::device()).scale(queue, 2, factor, y.data(), x.data(), GradientMode::overwrite);
+    y.copy_from(x);
+  });
+  factor = 3;
+  for (float value : {2.0f, 5.0f}) {
+    y.copy_from(test::tensor<float>({value, -value}, {2}));
+    graph.replay();
+    CHECK(y.to_vector() == std::vector<float>{value, -value});
+  }
+  const auto refused = [&](const std::function<void()>& step) {
+    return test::sentence_of<Error>([&] { graph.capture(queue, step); });
+  };
+  CHECK(refused([&] {
+          x.copy_from(std::vector<float>{1, 2}.data(), 8);
+        }).find("cannot be part of a captured step") != std::string::npos);
+  refused([&] { x.to_vector(); });
+  graph.replay();  // the old one is still there
 }

@@ -296,6 +296,12 @@ TEST_CASE("tensor file: a safetensors header that does not fit its file is refus
       {R"({"a":5})", 2, "is not as it must be"},
       {R"({"a":)", 0, "is not JSON"},
       {R"({"a":[[[[[[1]]]]]]})", 0, "nested deeper"},
+      {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+       1, "the key \"a\" is there twice"},
+      {R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1,
+       "has 17 dimensions, at most 16"},
+      {R"({"a":{"dtype":"F32","shape":[0,1099511627776,1099511627776],"data_offsets":[0,0]}})", 0,
+       "a shape that does not fit"},
   };
   for (const auto& [header, data, expected] : cases) {
     test::write_file(folder / "a", safetensors(header, data));
@@ -303,6 +309,46 @@ TEST_CASE("tensor file: a safetensors header that does not fit its file is refus
   }
   test::write_file(folder / "a", std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10));
   CHECK(contains(refusal(folder / "a"), "the header should have 18446744073709551615 bytes"));
+}
+
+TEST_CASE("tensor file: more sections than any network has are refused") {
+  const TemporaryFolder folder;
+  std::string names = "[";
+  for (int i = 0; i < 300; ++i) names += fmt::format("{}\\\"s{}\\\"", i ? "," : "", i);
+  test::write_file(folder / "a", safetensors(R"({"__metadata__":{"systole_sections":")" + names + R"(]"}})", 0));
+  CHECK(contains(refusal(folder / "a"), "300 sections, at most 256"));
+}
+
+TEST_CASE("tensor file: a dictionary that stands in many places does not multiply") {
+  const auto text = [](const std::string& value) {
+    const auto size = static_cast<uint32_t>(value.size());
+    std::string bytes = "X" + std::string(sizeof size, '\0') + value;
+    std::memcpy(bytes.data() + 1, &size, sizeof size);
+    return bytes;
+  };
+  const std::string proto("\x80\x02", 2);
+  const std::string tensor = "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\nFloatStorage\n" +
+                             text("0") + text("cpu") + std::string("K\0tQK\0K\0\x85K\1\x85tR", 14);
+  const auto file = [&](int tensors, int sections) {
+    std::string object = proto + "}(" + text("s0") + "}q" + std::string(1, '\0') + "(";
+    for (int i = 0; i < tensors; ++i) object += text(fmt::format("t{}", i)) + (i ? std::string("h\1") : tensor + "q\1");
+    object += "u";
+    for (int i = 1; i < sections; ++i) object += text(fmt::format("s{}", i)) + std::string("h\0", 2);
+    return test::read_file(golden("checkpoints/sections_stream.pt")).substr(0, 21) + proto + "}." + object + "u." +
+           proto + "](" + text("0") + "e." + std::string(8, '\0');
+  };
+  const TemporaryFolder folder;
+  test::write_file(folder / "a", file(2, 3));
+  CHECK(read_tensor_file(folder / "a").sections.size() == 3);
+  test::write_file(folder / "a", file(2000, 2000));  // 44 kB that name four million tensors
+  CHECK(contains(refusal(folder / "a"), "grow to more than 16 times its size"));
+}
+
+TEST_CASE("tensor file: a file of another kind is not read whole") {
+  const TemporaryFolder folder;
+  test::write_file(folder / "a", std::string(100, 'x'));
+  std::filesystem::resize_file(folder / "a", uintmax_t{1} << 42);  // takes no room on the disk
+  CHECK(contains(refusal(folder / "a"), "neither one of torch.save nor safetensors"));
 }
 
 TEST_CASE("tensor file: what is no checkpoint at all is said to be none") {

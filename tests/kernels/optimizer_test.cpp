@@ -38,17 +38,31 @@ std::vector<OptimizerCase> cases() {
   return result;
 }
 
-void adam(const AdamStep& step, const std::vector<float>& g, State& s) {
+/// What a step reads of the device's memory.
+struct Step {
+  std::vector<StepFactors> factors;
+  std::vector<float> scale;
+  Step(const StepFactors& f, float s) : factors{f}, scale{s} {}
+};
+
+void adam(const Adam& options, int64_t step, double rate, float scale, const std::vector<float>& g, State& s) {
+  const Step now(step_factors(options, step, rate), scale);
   OnDevice d;
-  optimizer().adam(d.queue(), int64_t(g.size()), step, d.in(g), d.out(s.w), d.out(s.first), d.out(s.second));
+  optimizer().adam(d.queue(), int64_t(g.size()), options, d.in(now.factors), d.in(now.scale), d.in(g), d.out(s.w),
+                   d.out(s.first), d.out(s.second));
 }
-void sgd(const SgdStep& step, const std::vector<float>& g, State& s) {
+void sgd(const Sgd& options, int64_t step, double rate, float scale, const std::vector<float>& g, State& s) {
+  const Step now(step_factors(step, rate), scale);
   OnDevice d;
-  optimizer().sgd(d.queue(), int64_t(g.size()), step, d.in(g), d.out(s.w), d.out(s.first));
+  optimizer().sgd(d.queue(), int64_t(g.size()), options, d.in(now.factors), d.in(now.scale), d.in(g), d.out(s.w),
+                  d.out(s.first));
 }
-void lars(const std::vector<LarsSegment>& segments, const LarsStep& step, const std::vector<float>& g, State& s) {
+void lars(const std::vector<LarsSegment>& segments, const Lars& options, int64_t step, double rate, float scale,
+          const std::vector<float>& g, State& s) {
+  const Step now(step_factors(step, rate), scale);
   OnDevice d;
-  optimizer().lars(d.queue(), int(segments.size()), segments.data(), step, d.in(g), d.out(s.w), d.out(s.first));
+  optimizer().lars(d.queue(), int(segments.size()), segments.data(), options, d.in(now.factors), d.in(now.scale),
+                   d.in(g), d.out(s.w), d.out(s.first));
 }
 std::vector<double> sum_of_squares(const std::vector<float>& x) {
   std::vector<double> sum(1, NAN);
@@ -61,14 +75,13 @@ std::vector<double> sum_of_squares(const std::vector<float>& x) {
 void golden_step(const nlohmann::json& c, int64_t step, const std::vector<float>& gradient, State& state) {
   const double rate = c["lr"], decay = c["weight_decay"];
   if (c["optimizer"] == "sgd") {
-    const SgdStep options{.learning_rate = rate, .momentum = c.value("momentum", 0.0), .weight_decay = decay};
-    return sgd({options.learning_rate, options.momentum, options.weight_decay, step == 1}, gradient, state);
+    return sgd({c.value("momentum", 0.0), decay}, step, rate, 1, gradient, state);
   }
-  AdamStep options{.step = step, .learning_rate = rate, .weight_decay = decay};
+  Adam options{.weight_decay = decay};
   options.decoupled = c["optimizer"] == "adamw";
   options.eps = c.value("eps", options.eps);
   if (c.contains("betas")) options.beta1 = c["betas"][0], options.beta2 = c["betas"][1];
-  adam(options, gradient, state);
+  adam(options, step, rate, 1, gradient, state);
 }
 
 TEST_CASE("optimizer: ten steps of Adam, AdamW and SGD are PyTorch's within two ulp of a weight") {
@@ -98,17 +111,10 @@ TEST_CASE("optimizer: Adam and AdamW with every option are as good as plain floa
       auto exact = in_double(kernel);
       for (int64_t step = 1; step <= 3; ++step) {
         const std::vector<float> g = random_normal(c.count, 10 + uint32_t(step));
-        const AdamStep options{.step = step,
-                               .learning_rate = 0.02,
-                               .beta1 = 0.8,
-                               .beta2 = 0.99,
-                               .eps = 1e-3,
-                               .weight_decay = 0.1,
-                               .decoupled = decoupled,
-                               .gradient_scale = 0.3f};
-        adam(options, g, kernel);
-        reference::adam(options, g, plain);
-        reference::adam(options, to_double(g), exact);
+        const Adam options{.beta1 = 0.8, .beta2 = 0.99, .eps = 1e-3, .weight_decay = 0.1, .decoupled = decoupled};
+        adam(options, step, 0.02, 0.3f, g, kernel);
+        reference::adam(options, step, 0.02f, 0.3f, g, plain);
+        reference::adam(options, step, 0.02, double{0.3f}, to_double(g), exact);
       }
       check_as_good_as_plain(kernel.w, plain.w, exact.w, fmt::format("{}, decoupled {}", c.name, decoupled));
     }
@@ -121,7 +127,7 @@ TEST_CASE("optimizer: SGD with every option is as good as plain float") {
     auto exact = in_double(plain);
     for (bool first : {true, false, false}) {
       const std::vector<float> g = random_normal(c.count, first ? 20 : 21);
-      sgd({0.1, 0.9, 0.01, first, 0.5f}, g, kernel);
+      sgd({0.9, 0.01}, first ? 1 : 2, 0.1, 0.5f, g, kernel);
       reference::sgd<float>(0.1f, 0.9f, 0.01f, 0.5f, 1, first, 0, c.count, g, plain);
       reference::sgd<double>(0.1, 0.9, 0.01, 0.5, 1, first, 0, c.count, to_double(g), exact);
     }
@@ -132,8 +138,9 @@ TEST_CASE("optimizer: SGD with every option is as good as plain float") {
 TEST_CASE("optimizer: SGD without momentum needs no buffer") {
   std::vector<float> w{1, 2}, g{10, -10};
   {
+    const Step now(step_factors(1, 0.1), 1);
     OnDevice d;
-    optimizer().sgd(d.queue(), 2, {.learning_rate = 0.1}, d.in(g), d.out(w), nullptr);
+    optimizer().sgd(d.queue(), 2, {}, d.in(now.factors), d.in(now.scale), d.in(g), d.out(w), nullptr);
   }
   check_close(w, std::vector<float>{0, 3}, 1e-6, "w");
 }
@@ -151,11 +158,10 @@ TEST_CASE("optimizer: LARS scales each tensor by its trust ratio, and not the ex
   auto exact = in_double(kernel);
   for (bool first : {true, false, false}) {
     const std::vector<float> g = random_normal(count, first ? 30 : 31);
-    const LarsStep step{
-        .learning_rate = 2, .weight_decay = 0.01, .trust = 0.02, .first = first, .gradient_scale = 0.7f};
-    lars(segments, step, g, kernel);
-    reference::lars(segments, step, g, plain);
-    reference::lars(segments, step, to_double(g), exact);
+    const Lars options{.weight_decay = 0.01, .trust = 0.02};
+    lars(segments, options, first ? 1 : 2, 2, 0.7f, g, kernel);
+    reference::lars(segments, options, 2.0f, 0.7f, first, g, plain);
+    reference::lars(segments, options, 2.0, double{0.7f}, first, to_double(g), exact);
   }
   check_as_good_as_plain(kernel.w, plain.w, exact.w, "w");
   check_as_good_as_plain(kernel.first, plain.first, exact.first, "momentum");
@@ -164,8 +170,7 @@ TEST_CASE("optimizer: LARS scales each tensor by its trust ratio, and not the ex
 TEST_CASE("optimizer: one step of LARS by hand") {
   // ‖w‖ = 5, ‖g‖ = 10, decay 0.2: the ratio is 0.1 · 5 / (10 + 1) and multiplies (g + 0.2 w).
   State state = zero_state({3, 4});
-  lars({{0, 2, false}}, {.learning_rate = 1, .momentum = 0.9, .weight_decay = 0.2, .trust = 0.1, .first = true},
-       {10, 0}, state);
+  lars({{0, 2, false}}, {.momentum = 0.9, .weight_decay = 0.2, .trust = 0.1}, 1, 1, 1, {10, 0}, state);
   check_close(state.w, std::vector<double>{3 - 0.5 / 11 * 10.6, 4 - 0.5 / 11 * 0.8}, 1e-6, "w");
 }
 
@@ -178,13 +183,42 @@ TEST_CASE("optimizer: LARS takes any number of tensors, empty ones too") {
   auto exact = in_double(kernel);
   const std::vector<float> g = random_normal(count, 8);
   for (bool first : {true, false}) {
-    const LarsStep step{.learning_rate = 2, .weight_decay = 0.01, .trust = 0.02, .first = first};
-    lars(segments, step, g, kernel);
-    reference::lars(segments, step, g, plain);
-    reference::lars(segments, step, to_double(g), exact);
+    const Lars options{.weight_decay = 0.01, .trust = 0.02};
+    lars(segments, options, first ? 1 : 2, 2, 1, g, kernel);
+    reference::lars(segments, options, 2.0f, 1.0f, first, g, plain);
+    reference::lars(segments, options, 2.0, 1.0, first, to_double(g), exact);
   }
   check_as_good_as_plain(kernel.w, plain.w, exact.w, "w");
   check_as_good_as_plain(kernel.first, plain.first, exact.first, "momentum");
+}
+
+TEST_CASE("optimizer: a gradient scale that is not finite changes nothing") {
+  const State start = zero_state(random_normal(1001, 50));
+  const std::vector<float> g = random_normal(1001, 51);
+  for (float scale : {NAN, INFINITY}) {
+    State by_adam = start, by_sgd = start, by_lars = start;
+    adam({}, 1, 0.1, scale, g, by_adam);
+    sgd({.momentum = 0.9}, 1, 0.1, scale, g, by_sgd);
+    lars({{0, 1001, false}}, {}, 1, 0.1, scale, g, by_lars);
+    for (const State& s : {by_adam, by_sgd, by_lars})
+      CHECK((s.w == start.w && s.first == start.first && s.second == start.second));
+  }
+}
+
+TEST_CASE("optimizer: the scale that limits a gradient's norm") {
+  const auto limited = [](double max_norm, double norm) {
+    const std::vector<double> sum{norm * norm};
+    std::vector<float> scale(1);
+    OnDevice d;
+    optimizer().limit_norm(d.queue(), max_norm, d.in(sum), d.out(scale));
+    d.finish();
+    return scale[0];
+  };
+  CHECK(limited(0, 5) == 1);
+  CHECK(limited(5, 5) == 1);
+  CHECK(limited(2, 5) == 0.4f);
+  for (double norm : {double{NAN}, double{INFINITY}})
+    for (double limit : {0.0, 2.0}) CHECK(!std::isfinite(limited(limit, norm)));
 }
 
 TEST_CASE("optimizer: the moving average is as good as plain float, and has its fixed points") {
@@ -192,9 +226,10 @@ TEST_CASE("optimizer: the moving average is as good as plain float, and has its 
     const std::vector<float> source = random_normal(count, 40), start = random_normal(count, 41);
     const auto average = [&](double decay, const std::vector<float>& from, int steps) {
       std::vector<float> target = from;
+      const std::vector<EmaWeights> weights{ema_weights(decay)};
       for (int step = 0; step < steps; ++step) {
         OnDevice d;
-        optimizer().ema(d.queue(), count, decay, d.in(source), d.out(target));
+        optimizer().ema(d.queue(), count, d.in(weights), d.in(source), d.out(target));
       }
       return target;
     };
@@ -227,11 +262,9 @@ TEST_CASE("optimizer: every result has the same bits under any schedule") {
     step(state);
     return state.w;
   };
-  const auto with_adam = [&](State& s) { adam({.step = 1, .learning_rate = 0.1}, g, s); };
-  const auto with_sgd = [&](State& s) { sgd({.learning_rate = 0.1, .momentum = 0.9}, g, s); };
-  const auto with_lars = [&](State& s) {
-    lars({{0, 90'000, false}, {90'000, count, false}}, {.learning_rate = 1}, g, s);
-  };
+  const auto with_adam = [&](State& s) { adam({}, 1, 0.1, 1, g, s); };
+  const auto with_sgd = [&](State& s) { sgd({.momentum = 0.9}, 1, 0.1, 1, g, s); };
+  const auto with_lars = [&](State& s) { lars({{0, 90'000, false}, {90'000, count, false}}, {}, 1, 1, 1, g, s); };
   check_same_bits_for_any_schedule([&] { return weights_after(with_adam); }, "adam");
   check_same_bits_for_any_schedule([&] { return weights_after(with_sgd); }, "sgd");
   check_same_bits_for_any_schedule([&] { return weights_after(with_lars); }, "lars");

@@ -20,7 +20,10 @@ using test::narrow;
 namespace {
 
 constexpr int kRecords = 8, kLength = 64;
-const std::vector<int32_t> kPatients{0, 1, 2, 3, 0, 5, 6, 1};
+/// The patients of the first records.
+Tensor patients(int64_t records = kRecords) {
+  return test::tensor<int32_t>({0, 1, 2, 3, 0, 5, 6, 1}, {kRecords}).slice(0, {records});
+}
 
 /// Views of records [first, first + count), view after view.
 Tensor views_of(int views, int leads, size_t first, size_t count) {
@@ -69,13 +72,13 @@ TEST_CASE("parts: two parts of a batch whose loss compares all records have the 
     const Tensor first = objective.embeddings(views(0, 4), 7, 2);
     const Tensor second = objective.embeddings(views(4, 4), 7, 2);
     const auto slots = static_cast<int>(first.dim(0) / 4);
-    const PairLossResult expected = objective.compare(join_slots(first, second, slots), kPatients);
+    const PairLossResult expected = objective.compare(join_slots(first, second, slots), patients());
     backward(expected.loss);
     const std::vector<float> gradient = store.gradients().to_vector();
 
     store.zero_gradients();
-    const BatchLoss found = backward_in_parts(objective, views, kPatients, 2, 7, 2);
-    CHECK(found.loss == doctest::Approx(expected.loss.item()).epsilon(1e-6));
+    const PairLossResult found = backward_in_parts(objective, views, patients(), 2, 7, 2);
+    CHECK(found.loss.item() == doctest::Approx(expected.loss.item()).epsilon(1e-6));
     check_close(store.gradients().to_vector(), gradient);
   }
 }
@@ -86,21 +89,23 @@ TEST_CASE("parts: where the loss is a mean over records, those of the parts are 
   MaskedReconstruction objective(store, encoder);
   store.allocate(test::device(), 3);
   const PartViews views = views_for(objective, 3);
-  const std::vector<int32_t> ids(kPatients.begin(), kPatients.begin() + 5);  // parts of two and three
+  const Tensor ids = patients(5);  // parts of two and three
 
   std::vector<float> gradient(static_cast<size_t>(store.gradients().count()));
   double expected = 0;
-  for (const auto& [first, count, seed] :
-       {std::tuple{0u, 2u, uint64_t{7}}, {2u, 3u, uint64_t{7} ^ uint64_t{1} << 32}}) {
+  for (const auto& [first, count, seed] : {std::tuple{0, 2, uint64_t{7}}, {2, 3, uint64_t{7} ^ uint64_t{1} << 32}}) {
     store.zero_gradients();
-    const Tensor loss = objective.loss(views(first, count), std::span(ids).subspan(first, count), seed, 2).loss;
+    const Tensor loss =
+        objective
+            .loss(views(static_cast<size_t>(first), static_cast<size_t>(count)), ids.slice(first, {count}), seed, 2)
+            .loss;
     backward(loss);
     expected += count / 5.0 * loss.item();
     const std::vector<float> part = store.gradients().to_vector();
     for (size_t i = 0; i < part.size(); ++i) gradient[i] += static_cast<float>(count) / 5 * part[i];
   }
   store.zero_gradients();
-  CHECK(backward_in_parts(objective, views, ids, 2, 7, 2).loss == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(backward_in_parts(objective, views, ids, 2, 7, 2).loss.item() == doctest::Approx(expected).epsilon(1e-6));
   check_close(store.gradients().to_vector(), gradient);
 }
 
@@ -111,11 +116,11 @@ TEST_CASE("parts: one part is the plain step, and there are no more parts than p
   objective.start();
   const PartViews views = views_for(objective, 3);
   const RepeatedPass uncounted;
-  const Tensor loss = objective.loss(views(0, 8), kPatients, 7, 2).loss;
+  const Tensor loss = objective.loss(views(0, 8), patients(), 7, 2).loss;
   backward(loss);
   const std::vector<float> gradient = store.gradients().to_vector();
   store.zero_gradients();
-  CHECK(backward_in_parts(objective, views, kPatients, 1, 7, 2).loss == loss.item());
+  CHECK(backward_in_parts(objective, views, patients(), 1, 7, 2).loss.item() == loss.item());
   CHECK(store.gradients().to_vector() == gradient);
 
   std::vector<size_t> sizes;
@@ -123,7 +128,7 @@ TEST_CASE("parts: one part is the plain step, and there are no more parts than p
     sizes.push_back(count);
     return views(first, count);
   };
-  backward_in_parts(objective, counting, std::span(kPatients).first(5), 4, 7, 2);
+  backward_in_parts(objective, counting, patients(5), 4, 7, 2);
   CHECK(sizes == std::vector<size_t>{2, 3});
 }
 
@@ -139,7 +144,7 @@ TEST_CASE("parts: running statistics count each part once") {
   ParameterStore other;
   ContrastiveObjective again(other, contrastive("nt-xent", narrow("ECGEncoder1DCNN", 3)));
   other.allocate(test::device(), 3);
-  backward_in_parts(again, views, kPatients, 2, 7, 2);
+  backward_in_parts(again, views, patients(), 2, 7, 2);
   CHECK(other.buffers().to_vector() == expected);
   CHECK(other.snapshot().counters == counters);
 }
@@ -160,11 +165,11 @@ TEST_CASE("recompute: every encoder has the same gradients, statistics and loss,
       ParameterStore store;
       ContrastiveObjective objective(store, contrastive("nt-xent", encoder));
       store.allocate(test::device(), 3);
-      const std::vector<int32_t> ids{0, 1, 2, 3};
+      const Tensor ids = test::tensor<int32_t>({0, 1, 2, 3}, {4});
       Arena arena(test::device());
       const ArenaScope step(arena);
       const PartViews views = views_for(objective, leads);
-      const double loss = backward_in_parts(objective, views, ids, 1, 7, 2).loss;
+      const double loss = backward_in_parts(objective, views, ids, 1, 7, 2).loss.item();
       return Result{loss, store.gradients().to_vector(), store.buffers().to_vector(), store.snapshot().counters,
                     arena.peak()};
     };
@@ -186,7 +191,7 @@ TEST_CASE("dry run: a step's memory is counted without a change to the model") {
   const PartViews views = views_for(objective, 8);
   const auto extent = [&](Arena& arena, int parts) {
     const ArenaScope scope(arena);
-    backward_in_parts(objective, views, kPatients, parts, 7, 2);
+    backward_in_parts(objective, views, patients(), parts, 7, 2);
     return arena.extent();
   };
   size_t counted = 0;

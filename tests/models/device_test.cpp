@@ -3,6 +3,7 @@
 #include "engine/arena.h"
 #include "engine/optimizer.h"
 #include "models/simclr.h"
+#include "tests/models/precision_scope.h"
 #include "tests/support.h"
 #include "tests/tensors.h"
 
@@ -10,15 +11,6 @@ using namespace systole;
 using namespace systole::models;
 
 namespace {
-
-/// The precision of all queues while it lives.
-class PrecisionScope {
- public:
-  explicit PrecisionScope(Precision precision) { set_precision(precision); }
-  ~PrecisionScope() { set_precision(Precision::f32); }
-  PrecisionScope(const PrecisionScope&) = delete;
-  PrecisionScope& operator=(const PrecisionScope&) = delete;
-};
 
 constexpr float kTemperature = 0.5f;
 constexpr int kSteps = 4;
@@ -64,7 +56,7 @@ TEST_CASE("models: a SimCLR run has the losses of the cpu on every device and in
   std::vector<float> f32;
   for (const Precision precision : kAllPrecisions) {
     if (test::device() == Device::cpu && precision != Precision::f32) continue;
-    const PrecisionScope scope(precision);
+    const test::PrecisionScope scope(precision);
     const std::vector<float> found = losses(test::device());
     // Each of the eight layers rounds both factors of its products. Within a sum the roundings average, from layer to
     // layer they add like √8: a projection is off by about two of them, a cosine of two by as much, and the loss by

@@ -15,18 +15,19 @@ struct OptimizerState {
 };
 
 template <class T>
-void adam(const kernels::AdamStep& s, const std::vector<T>& gradient, OptimizerState<T>& state) {
-  const T lr = s.learning_rate, beta1 = s.beta1, beta2 = s.beta2, decay = s.weight_decay;
+void adam(const kernels::Adam& s, int64_t step, T lr, T gradient_scale, const std::vector<T>& gradient,
+          OptimizerState<T>& state) {
+  const T beta1 = s.beta1, beta2 = s.beta2, decay = s.weight_decay;
   for (size_t i = 0; i < gradient.size(); ++i) {
-    T g = gradient[i] * s.gradient_scale;
+    T g = gradient[i] * gradient_scale;
     if (s.decoupled)
       state.w[i] -= lr * decay * state.w[i];
     else
       g += decay * state.w[i];
     state.first[i] = beta1 * state.first[i] + (1 - beta1) * g;
     state.second[i] = beta2 * state.second[i] + (1 - beta2) * g * g;
-    const T first = state.first[i] / (1 - std::pow(beta1, T(s.step)));
-    const T second = state.second[i] / (1 - std::pow(beta2, T(s.step)));
+    const T first = state.first[i] / (1 - std::pow(beta1, T(step)));
+    const T second = state.second[i] / (1 - std::pow(beta2, T(step)));
     state.w[i] -= lr * first / (std::sqrt(second) + T(s.eps));
   }
 }
@@ -43,20 +44,19 @@ void sgd(T lr, T momentum, T decay, T gradient_scale, T ratio, bool first, int64
 }
 
 template <class T>
-void lars(const std::vector<kernels::LarsSegment>& segments, const kernels::LarsStep& s, const std::vector<T>& gradient,
-          OptimizerState<T>& state) {
+void lars(const std::vector<kernels::LarsSegment>& segments, const kernels::Lars& s, T lr, T gradient_scale, bool first,
+          const std::vector<T>& gradient, OptimizerState<T>& state) {
   for (const kernels::LarsSegment& segment : segments) {
     T w = 0, g = 0;
     for (int64_t i = segment.begin; i < segment.end; ++i) {
       w += state.w[i] * state.w[i];
-      g += gradient[i] * s.gradient_scale * gradient[i] * s.gradient_scale;
+      g += gradient[i] * gradient_scale * gradient[i] * gradient_scale;
     }
     w = std::sqrt(w);
     g = std::sqrt(g);
     const T decay = segment.exempt ? 0 : s.weight_decay;
     const T ratio = segment.exempt || w == 0 || g == 0 ? 1 : s.trust * w / (g + decay * w);
-    sgd<T>(s.learning_rate, s.momentum, decay, s.gradient_scale, ratio, s.first, segment.begin, segment.end, gradient,
-           state);
+    sgd<T>(lr, s.momentum, decay, gradient_scale, ratio, first, segment.begin, segment.end, gradient, state);
   }
 }
 

@@ -1,0 +1,29 @@
+// A recording of what a function puts on a queue of the simt device: kernels with their arguments as they were, and
+// copies, to be run again without the function. It is what a CUDA graph is on cuda, with the same rules: what the
+// function does on the host is not repeated, and numbers that were arguments stay what they were.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace systole::simt {
+
+class Recording {
+ public:
+  /// Calls `step`; nothing of what it puts on the queue is executed.
+  explicit Recording(const std::function<void()>& step);
+  void run() const;
+
+  /// The recording that is being made by this thread, or null.
+  static Recording* active();
+  void add(std::function<void()> work) { work_.push_back(std::move(work)); }
+  /// Memory that the work uses and nobody else holds.
+  void keep(std::shared_ptr<void> memory) { memory_.push_back(std::move(memory)); }
+
+ private:
+  std::vector<std::function<void()>> work_;
+  std::vector<std::shared_ptr<void>> memory_;
+};
+
+}  // namespace systole::simt

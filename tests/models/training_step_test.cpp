@@ -1,0 +1,190 @@
+// A captured step of pre-training does what the step does that runs by itself, and what the devices learn is the same
+// but for roundings.
+
+#include "models/training_step.h"
+
+#include <array>
+
+#include "augment/views.h"
+#include "models/byol.h"
+#include "models/contrastive_objective.h"
+#include "tests/models/encoders.h"
+#include "tests/models/precision_scope.h"
+#include "tests/support.h"
+#include "tests/tensors.h"
+
+using namespace systole;
+using namespace systole::models;
+
+namespace {
+
+constexpr int kRecords = 16, kLeads = 3, kLength = 48;
+constexpr int64_t kBatch = 6, kEpochs = 3;
+
+/// Records in a device's memory, and views of them by an augmentation that draws.
+struct Records {
+  Device device;
+  Tensor samples, ones, zeros, mean, std;
+
+  explicit Records(Device where) : device(where) {
+    std::vector<int16_t> values;
+    for (float x : test::random_normal(size_t{kRecords} * kLength * kLeads, 1))
+      values.push_back(static_cast<int16_t>(1000 * x));
+    samples = Tensor::from(values, {kRecords, kLength, kLeads}, device);
+    ones = Tensor::from(std::vector<float>(kRecords * kLeads, 1e-3f), {kRecords, kLeads}, device);
+    zeros = Tensor::zeros({kRecords, kLeads}, device);
+    mean = Tensor::zeros({kLeads}, device);
+    std = Tensor::from(std::vector<float>(kLeads, 1), {kLeads}, device);
+  }
+  Tensor views(const Tensor& records, StepNumber step) const {
+    const int N = static_cast<int>(records.count());
+    augment::Recipe recipe;
+    recipe.gain.p = recipe.additive_noise.p = recipe.time_mask.p = 0.5f;
+    Tensor x = Tensor::empty({2 * N, kLength, kLeads}, device);
+    Queue queue(device);
+    augment::augment_kernels(device).views(queue, {N, 2, kLength, kLength, kLeads},
+                                           {samples.data<int16_t>(), ones.data(), zeros.data(), mean.data(), std.data(),
+                                            reinterpret_cast<const uint32_t*>(records.data<int32_t>()), 100},
+                                           recipe, 7, step, x.data());
+    return x;
+  }
+};
+
+/// All that a run leaves.
+struct Outcome {
+  std::vector<TrainingStep::Result> results;
+  ParameterStore::Snapshot online;
+  std::vector<float> target;
+
+  std::vector<double> losses() const {
+    std::vector<double> values;
+    for (const TrainingStep::Result& r : results) values.push_back(r.loss);
+    return values;
+  }
+};
+
+struct Run {
+  OptimizerOptions optimizer{};
+  double learning_rate = 0.01;
+  int parts = 1;
+};
+
+/// Epochs of batches of 6, 6 and 4 of sixteen records, in an order that changes, at a rate that falls.
+template <class MakeObjective>
+Outcome train(Device device, bool captured, const MakeObjective& make_objective, const Run& run = {}) {
+  const Records records(device);
+  ParameterStore store;
+  const std::unique_ptr<Objective> objective = make_objective(store);
+  store.allocate(device, 3);
+  objective->start();
+  Optimizer optimizer(store, run.optimizer);
+  TrainingStep step(store, *objective, optimizer,
+                    [&](const Tensor& rows, StepNumber number) { return records.views(rows, number); },
+                    {.batch_size = kBatch, .steps_per_epoch = 3, .parts = run.parts, .captured = captured});
+  Outcome outcome;
+  for (int epoch = 0; epoch < kEpochs; ++epoch) {
+    std::vector<TrainingStep::Input> inputs;
+    for (int first = 0; first < kRecords; first += static_cast<int>(kBatch)) {
+      TrainingStep::Input input{.learning_rate = run.learning_rate / (1 + epoch), .progress = 0.1 * (epoch + 1)};
+      for (int i = first; i < std::min(kRecords, first + static_cast<int>(kBatch)); ++i) {
+        input.records.push_back((i + 3 * epoch) % kRecords);
+        input.ids.push_back(input.records.back() / 2);  // patients with two records
+      }
+      inputs.push_back(input);
+    }
+    step.prepare(inputs);
+    for (size_t i = 0; i < inputs.size(); ++i) step.run();
+    const auto results = step.results(0, static_cast<int64_t>(inputs.size()));
+    outcome.results.insert(outcome.results.end(), results.begin(), results.end());
+  }
+  outcome.online = store.snapshot();
+  if (const auto* byol = dynamic_cast<const Byol*>(objective.get()))
+    outcome.target = byol->target_store().values().to_vector();
+  return outcome;
+}
+
+void check_same_bits(const Outcome& a, const Outcome& b) {
+  REQUIRE(a.results.size() == b.results.size());
+  for (size_t i = 0; i < a.results.size(); ++i) {
+    CHECK(a.results[i].loss == b.results[i].loss);
+    CHECK(a.results[i].gradient_norm == b.results[i].gradient_norm);
+    CHECK(a.results[i].left_out == b.results[i].left_out);
+  }
+  CHECK(a.online.values == b.online.values);
+  CHECK(a.online.buffers == b.online.buffers);
+  CHECK(a.online.counters == b.online.counters);
+  CHECK(a.target == b.target);
+}
+
+const auto kSimclr = [](ParameterStore& store) -> std::unique_ptr<Objective> {
+  return std::make_unique<ContrastiveObjective>(
+      store,
+      ContrastiveOptions{
+          .network = {.encoder = test::narrow("ECGEncoder1DCNN", kLeads), .hidden_size = 8, .projection_size = 4},
+          .loss = {.temperature = 0.5f}});
+};
+const auto kByol = [](ParameterStore& store) -> std::unique_ptr<Objective> {
+  return std::make_unique<Byol>(store, ByolOptions{.encoder = test::narrow("ECGEncoder1DCNN", kLeads),
+                                                   .hidden_size = 8,
+                                                   .projection_size = 4,
+                                                   .decay = 0.9,
+                                                   .schedule = DecaySchedule::cosine});
+};
+/// Other losses, an encoder with dropout, and leads as slots.
+ContrastiveOptions with_loss(const char* loss, const char* encoder = "ECGEncoder1DCNN") {
+  return {.network = {.encoder = test::narrow(encoder, kLeads), .hidden_size = 8, .projection_size = 4},
+          .loss = {.name = loss, .temperature = 0.5f}};
+}
+
+}  // namespace
+
+TEST_CASE("training step: captured steps of SimCLR and BYOL are the steps themselves, bit for bit") {
+  for (Precision precision : kAllPrecisions) {
+    if (test::device() == Device::cpu && precision != Precision::f32) continue;
+    const test::PrecisionScope scope(precision);
+    CAPTURE(name(precision));
+    check_same_bits(train(test::device(), true, kSimclr), train(test::device(), false, kSimclr));
+    check_same_bits(train(test::device(), true, kByol), train(test::device(), false, kByol));
+  }
+}
+
+TEST_CASE("training step: so are those of other losses, of dropout, of every optimiser, and of what is not captured") {
+  using Kind = OptimizerOptions::Kind;
+  const auto check = [](const ContrastiveOptions& options, const Run& run = {}) {
+    const auto make = [&](ParameterStore& store) { return std::make_unique<ContrastiveObjective>(store, options); };
+    check_same_bits(train(test::device(), true, make, run), train(test::device(), false, make, run));
+  };
+  for (const char* loss : {"supcon", "clip", "vicreg", "cmsmlc", "moco", "siglip"}) {
+    CAPTURE(loss);
+    check(with_loss(loss));
+  }
+  check(with_loss("nt-xent", "TemporalNet"));
+  check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::adamw, .weight_decay = 0.1f, .clip_norm = 0.01f}});
+  check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::sgd}});
+  check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::lars}});
+  check(with_loss("nt-xent"), {.parts = 2});
+}
+
+TEST_CASE("training step: steps differ, and follow the records, the rate and the progress that they are told") {
+  const Outcome outcome = train(test::device(), true, kByol);
+  CHECK(outcome.results[0].loss != outcome.results[3].loss);
+  CHECK(outcome.online.counters[0] == 2 * 9);  // two views in each of nine steps
+  const Outcome slower = train(test::device(), true, kByol, {.learning_rate = 0.001});
+  CHECK(slower.results[0].loss == outcome.results[0].loss);
+  CHECK(slower.results[1].loss != outcome.results[1].loss);
+}
+
+TEST_CASE("training step: the losses of the cpu, within the roundings of a precision") {
+  // SGD, since Adam's first steps follow the sign of each gradient, however small.
+  const Run run{.optimizer = {.kind = OptimizerOptions::Kind::sgd}, .learning_rate = 1e-4};
+  const std::array tolerance{1e-4, 2e-2, 5e-2};
+  for (const auto& make : {std::function<std::unique_ptr<Objective>(ParameterStore&)>(kSimclr), {kByol}}) {
+    const std::vector<double> expected = train(Device::cpu, true, make, run).losses();
+    for (Precision precision : kAllPrecisions) {
+      if (test::device() == Device::cpu && precision != Precision::f32) continue;
+      const test::PrecisionScope scope(precision);
+      test::check_close(train(test::device(), true, make, run).losses(), expected,
+                        tolerance[static_cast<size_t>(precision)], std::string(name(precision)));
+    }
+  }
+}
