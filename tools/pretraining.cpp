@@ -95,8 +95,12 @@ void Pretraining::run(ResumableRun& run) {
 void Pretraining::run_epoch(ResumableRun& run, Position& at, const Schedule& schedule, Progress& progress) {
   const StateParts parts = [&](RunState& state) { show(state, at); };
   const std::vector<size_t> order = order_of_epoch(static_cast<uint32_t>(at.epoch));
-  int64_t prepared = at.step_of_epoch;  // the first step of the epoch that was prepared
-  step_->prepare(inputs_of(order, at, schedule));
+  int64_t prepared = 0;  // the first step of the epoch that was prepared
+  const auto prepare = [&] {
+    prepared = at.step_of_epoch;
+    if (prepared < steps_per_epoch_) step_->prepare(inputs_of(order, at, schedule));
+  };
+  prepare();
   while (at.step_of_epoch < steps_per_epoch_) {
     const int64_t count = steps_to_next_result(run, at);
     std::vector<Result> results;
@@ -118,10 +122,7 @@ void Pretraining::run_epoch(ResumableRun& run, Position& at, const Schedule& sch
     const size_t records = batch_of(order, at.step_of_epoch - 1).size();
     progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, results.back().loss));
     if (finite && is_logged(at.step)) log_step(run, at, schedule.at(at.step - 1), results.back(), records);
-    if (!finite && at.step_of_epoch < steps_per_epoch_) {  // the optimiser has not begun the steps that follow
-      prepared = at.step_of_epoch;
-      step_->prepare(inputs_of(order, at, schedule));
-    }
+    if (!finite) prepare();  // as restored, the optimiser has begun none of the steps that follow
     run.after_step(at.step, parts);
   }
 }

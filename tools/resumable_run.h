@@ -51,7 +51,7 @@ class ResumableRun {
   /// That the run has taken so far, with all its parts.
   double seconds() const;
 
-  /// Makes a step. Where it throws NonFinite (tools/training.h): throws Error that names the records of the batch and
+  /// Makes a step. Where it throws NonFinite (tools/training.h): throws Error that names the records of its batch() and
   /// the last good state; or with --on-nonfinite skip undoes all that the step has done, and returns false.
   bool attempt(const StateParts& parts, const data::Dataset& dataset,
                const std::function<std::span<const size_t>()>& batch, const std::function<void()>& step);
