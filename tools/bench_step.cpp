@@ -44,6 +44,7 @@ struct StepBenchOptions {
   int leads = 12, samples = 5;
   double sampling_rate_hz = 100;
   bool profile = false;
+  std::vector<std::string> peer_modes{"eager"};
   std::string peer = "auto", commit = benchmarks::commit();
   std::filesystem::path json;
 };
@@ -58,7 +59,7 @@ struct StepSize {
 
 struct StepResult {
   StepSize size;
-  std::string by;     // "systole" or "pytorch"
+  std::string by;     // "systole", "pytorch" for the eager one, "pytorch compiled", "pytorch graphs"
   double flop;        // of one step
   double of_ceiling;  // 0: there is none
   std::vector<double> seconds;
@@ -184,6 +185,8 @@ class StepBench {
         precision_(parse_precision(o.common.precision, device_)) {
     prepare_environment_of_workers();
     raise_ceiling();
+    require_option(device_ == Device::cuda || std::ranges::count(o.peer_modes, "graphs") == 0, "--peer-modes",
+                   "eager or compiled but on cuda", "graphs");
     if (peer_fits() || o.peer == "none")
       peer_ = find_peer(o.peer, common_, why_no_peer_);
     else
@@ -237,15 +240,20 @@ class StepBench {
     Step step(o_, simclr_, recipe_, size, device_, device_ == Device::cuda);
     for (int i = 0; i < kWarmUp && device_ != Device::simt; ++i) step();
     std::vector<StepResult> results{{size, "systole", flop_of(size), 0, {}}};
-    std::unique_ptr<WorkerProcess> peer = start_peer(size);
-    if (peer) results.push_back({size, "pytorch", flop_of(size), 0, {}});
+    std::map<std::string, std::unique_ptr<WorkerProcess>> peers;
+    for (const std::string& mode : o_.peer_modes) {
+      if (!peer_) break;
+      const std::string by = mode == "eager" ? "pytorch" : "pytorch " + mode;
+      peers[by] = start_peer(size, mode);
+      results.push_back({size, by, flop_of(size), 0, {}});
+    }
     const auto take_turn = [&](StepResult& result) {
       std::this_thread::sleep_for(kPauseOfTurn);
       if (result.by == "systole") {
         result.seconds.push_back(step());
       } else {
-        peer->send("step");
-        result.seconds.push_back(seconds_in(peer->line()));
+        peers.at(result.by)->send("step");
+        result.seconds.push_back(seconds_in(peers.at(result.by)->line()));
       }
     };
     for (int round = 0; round < o_.samples; ++round) {
@@ -263,13 +271,12 @@ class StepBench {
     return results;
   }
 
-  std::unique_ptr<WorkerProcess> start_peer(const StepSize& size) const {
-    if (!peer_) return nullptr;
+  std::unique_ptr<WorkerProcess> start_peer(const StepSize& size, const std::string& mode) const {
     auto process = std::make_unique<WorkerProcess>(
-        "pytorch",
-        joined({peer_->python, peer_script("simclr_step.py").string(), "--answer", "--warmup", std::to_string(kWarmUp),
-                "--batch-size", std::to_string(size.batch_size), "--length", std::to_string(size.length)},
-               peer_device_arguments(common_)));
+        "pytorch", joined({peer_->python, peer_script("simclr_step.py").string(), "--answer", "--mode", mode,
+                           "--warmup", std::to_string(kWarmUp), "--batch-size", std::to_string(size.batch_size),
+                           "--length", std::to_string(size.length)},
+                          peer_device_arguments(common_)));
     process->line();  // it is ready
     return process;
   }
@@ -292,12 +299,12 @@ class StepBench {
     const double ceiling = ceilings_.at(threads());
     if (ceiling > 0) fmt::print("ceiling: {:.1f} GFLOP/s by {} threads\n", ceiling / 1e9, threads());
     print_peer(peer_, why_no_peer_, device_, ceiling);
-    fmt::print("{:>6} {:>7} {:>8} {:<8} {:>10} {:>7} {:>9} {:>9} {:>8} {:>7}\n", "batch", "length", "threads", "by",
+    fmt::print("{:>6} {:>7} {:>8} {:<16} {:>10} {:>7} {:>9} {:>9} {:>8} {:>7}\n", "batch", "length", "threads", "by",
                "ms a step", "spread", "ECG/s", "GFLOP/s", "ceiling", "x ours");
   }
 
   static void print(const StepResult& r) {
-    fmt::print("{:>6} {:>7} {:>8} {:<8} {:>10.2f} {:>6.0f}% {:>9.1f} {:>9.1f} {:>8} {:>7}\n", r.size.batch_size,
+    fmt::print("{:>6} {:>7} {:>8} {:<16} {:>10.2f} {:>6.0f}% {:>9.1f} {:>9.1f} {:>8} {:>7}\n", r.size.batch_size,
                r.size.length, r.size.threads, r.by, 1e3 * r.median(), 100 * (r.slowest() - r.fastest()) / r.median(),
                r.size.batch_size / r.median(), r.flop / r.median() / 1e9,
                r.of_ceiling > 0 ? fmt::format("{:.0f}%", 100 * r.of_ceiling) : "",
@@ -394,6 +401,12 @@ void add_bench_step(CLI::App& bench) {
   command.add_option("--samples", o.samples, "Steps that are timed; their median counts")->capture_default_str();
   command.add_flag("--profile", o.profile, "Also where the time of our step goes, kernel by kernel");
   command.add_option("--peer", o.peer, "A Python with PyTorch; auto: python3 if it has it; none")
+      ->capture_default_str();
+  command
+      .add_option("--peer-modes", o.peer_modes,
+                  "How PyTorch runs: eager, compiled (torch.compile), graphs (cuda: one CUDA graph)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"eager", "compiled", "graphs"}))
       ->capture_default_str();
   command.add_option("--json", o.json, "Also write the results to this file");
   command.add_option("--commit", o.commit, "What to name as the measured version")->capture_default_str();

@@ -1,9 +1,12 @@
-"""PyTorch's SimCLR training step on the encoder of SSRL-ECG, eager, on CPU or GPU: the peer of Systole's own step.
+"""PyTorch's SimCLR training step on the encoder of SSRL-ECG, on CPU or GPU: the peer of Systole's own step.
 
 One step: two views [N, 12, L], each its own forward pass through encoder, mean over time and projector (as the
 published code does, so BatchNorm's statistics are per view), NT-Xent at τ = 0.07, backward, Adam. No augmentation, no
 loader: the views are random and wait in memory, a few batches in rotation. --precision: f32; tf32 (cuda); bf16, which
 is PyTorch's autocast (cuda).
+
+--mode: eager; compiled, with forward pass and loss by torch.compile and the fused Adam; graphs (cuda), the whole eager
+step captured as one CUDA graph and replayed, its views copied to where the graph reads them.
 
 The last line is JSON; seconds_per_step is the median. With --answer it is the other side of `systole bench step`: after
 the warm-up a line says that it is ready, then every line on standard input is answered with the seconds of one step.
@@ -69,22 +72,54 @@ class Step:
     def __init__(self, options):
         self.options, self.count = options, 0
         self.model = make_model().train().to(options.device)
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        capturable = {"capturable": True} if options.mode == "graphs" else {}
+        fused = {"fused": True} if options.mode == "compiled" else {}
+        self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-3, **capturable, **fused)
         shape = (options.batch_size, LEADS, options.length)
         self.batches = [[torch.randn(shape, device=options.device) for _ in range(2)] for _ in range(BATCHES)]
+        self.loss_of = torch.compile(self.forward) if options.mode == "compiled" else self.forward
+        self.run = self.captured() if options.mode == "graphs" else self.train
         for _ in range(options.warmup):
             self()
+
+    def forward(self, first, second):
+        with torch.autocast(self.options.device, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            return nt_xent(torch.cat([self.model(first), self.model(second)]), TEMPERATURE)
+
+    def train(self, views):
+        self.adam.zero_grad()
+        loss = self.loss_of(*views)
+        loss.backward()
+        self.adam.step()
+        return loss
+
+    def captured(self):
+        views = [view.clone() for view in self.batches[0]]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # a few steps before the capture, as PyTorch asks for
+            for _ in range(3):
+                self.train(views)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        self.adam.zero_grad()
+        with torch.cuda.graph(graph):
+            loss = self.train(views)
+
+        def replay(batch):
+            for own, view in zip(views, batch):
+                own.copy_(view)
+            graph.replay()
+            return loss
+
+        return replay
 
     def __call__(self):
         device, views = self.options.device, self.batches[self.count % BATCHES]
         self.count += 1
         wait_for(device)
         start = time.perf_counter()
-        self.adam.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            loss = nt_xent(torch.cat([self.model(view) for view in views]), TEMPERATURE)
-        loss.backward()
-        self.adam.step()
+        loss = self.run(views)
         wait_for(device)
         seconds = time.perf_counter() - start
         if not torch.isfinite(loss):
@@ -102,6 +137,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
+    parser.add_argument("--mode", choices=("eager", "compiled", "graphs"), default="eager")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-size", type=int, default=128, help="ECGs per step; each gives two views")
     parser.add_argument("--length", type=int, default=1000, help="samples per lead")
@@ -120,7 +156,7 @@ def main():
     seconds = [step() for _ in range(options.steps)]
     median = statistics.median(seconds)
     rate = options.batch_size / median
-    result = {"peer": f"PyTorch {torch.__version__}, eager", "device": options.device, "precision": options.precision}
+    result = {"peer": f"PyTorch {torch.__version__}, {options.mode}", "device": options.device, "precision": options.precision}
     result |= {"threads": options.threads}
     result |= {"batch_size": options.batch_size, "length": options.length, "steps": options.steps}
     result |= {"seconds_per_step": median, "fastest": min(seconds), "slowest": max(seconds), "ecg_per_second": rate}

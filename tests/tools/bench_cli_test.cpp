@@ -178,6 +178,9 @@ case "$*" in *--describe*) echo '{"name": "Fake 1.0", "product_flop_per_second":
   CHECK(rows[1]["seconds"] == 4);
   CHECK(rows[1]["samples"] == 3);
   CHECK(rows[1]["times_ours"] > 1);
+  said(fake("echo '{}'; while read line; do echo 4; done") + " --peer-modes compiled,eager", 0,
+       {"pytorch compiled", "pytorch  "});
+  said(fake("") + " --peer-modes graphs", 2, {"--peer-modes", "cuda", "graphs"});
   said(fake("exit 7"), 1, {"pytorch", "exit code 7"});
   said(fake("echo '{}'; read line; echo many"), 1, {"pytorch answered 'many' instead of seconds"});
   said(fake("") + " --width 32", 0, {"no PyTorch beside", "width 64"});
