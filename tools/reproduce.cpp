@@ -39,6 +39,17 @@ std::vector<std::string> led_to(const std::vector<std::string>& words, const fs:
   return result;
 }
 
+/// The command line of a record. Throws Error for any other command than those that leave records: what a file says is
+/// run, and the others write in other places.
+std::vector<std::string> command_of(const FoundRun& run) {
+  auto words = run.record["command"].get<std::vector<std::string>>();
+  constexpr std::string_view kTraining[] = {"pretrain", "finetune", "supervised"};
+  if (words.size() < 2 || std::ranges::find(kTraining, words[1]) == std::end(kTraining))
+    throw Error(fmt::format("{}: its record names the command '{}'; pretrain, finetune or supervised was expected",
+                            run.out.string(), printable(words.size() < 2 ? "" : words[1])));
+  return words;
+}
+
 /// Runs this program with these words, the first of which stands for it. Throws Error unless it succeeds.
 void run_program(const std::vector<std::string>& words) {
   std::vector<std::string> owned = words;
@@ -116,7 +127,7 @@ void reproduce(const fs::path& path) {
   fs::current_path(folder, error);
   if (error) throw Error(fmt::format("{}: the folder {} of its command: {}", name, folder.string(), error.message()));
   const TemporaryFolder again;
-  run_program(led_to(run.record["command"].get<std::vector<std::string>>(), again.path()));
+  run_program(led_to(command_of(run), again.path()));
 
   const fs::path out = again.path() / run.out.filename();
   say_what_is_other(run.record, read_record(beside(out, "run.json")));

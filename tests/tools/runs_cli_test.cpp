@@ -157,6 +157,9 @@ TEST_CASE("runs: reproduce makes a run again and finds the same bits, or says wh
   other["command"].erase(std::find(other["command"].begin(), other["command"].end(), "1"));
   write_file(record, other.dump());
   check_refused("reproduce " + out.string(), 1, {"x.metrics.jsonl is not reproduced: line "});
+  other["command"][1] = "generate";
+  write_file(record, other.dump());
+  check_refused("reproduce " + out.string(), 1, {"x.pt: its record names the command 'generate'"});
 }
 
 TEST_CASE("runs: the first signal is noted, and a second one ends the process") {
