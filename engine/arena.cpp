@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/common/memory.h"
+#include "kernels/simt/recording.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -68,10 +69,15 @@ struct Arena::Pool {
                    [[maybe_unused]] bool unused) const {
 #if defined(__SANITIZE_ADDRESS__)
     if (imaginary || device == Device::cuda) return;
-    if (unused)
-      __asan_poison_memory_region(begin, bytes);
-    else
-      __asan_unpoison_memory_region(begin, bytes);
+    const auto set = [=] {
+      if (unused)
+        __asan_poison_memory_region(begin, bytes);
+      else
+        __asan_unpoison_memory_region(begin, bytes);
+    };
+    set();
+    // The kernels of a recording run when all of its memory has been given back: it is lent to them again as it was.
+    if (auto* recording = device == Device::simt ? simt::Recording::active() : nullptr) recording->add(set);
 #endif
   }
 
