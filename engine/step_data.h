@@ -22,7 +22,8 @@ class StepData {
   template <class T>
   void set(int64_t step, size_t column, std::span<const T> values) {
     static_assert(sizeof(T) == sizeof(uint32_t));
-    std::memcpy(input_at(step, column, values.size()), values.data(), values.size_bytes());
+    uint32_t* const to = input_at(step, column, values.size());
+    if (!values.empty()) std::memcpy(to, values.data(), values.size_bytes());
   }
   /// The rows are complete: the next step is step 0.
   void start();
@@ -39,7 +40,7 @@ class StepData {
     static_assert(sizeof(T) % sizeof(uint32_t) == 0);
     const std::span<const uint32_t> words = result_at(step, column);
     std::vector<T> values(words.size_bytes() / sizeof(T));
-    std::memcpy(values.data(), words.data(), words.size_bytes());
+    if (!values.empty()) std::memcpy(values.data(), words.data(), words.size_bytes());
     return values;
   }
 
