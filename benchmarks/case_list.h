@@ -29,5 +29,7 @@ inline int32_t* integers(float* memory) {
 }
 
 void add_contrastive(Cases& cases);
+void add_optimizer(Cases& cases);
+void add_step_data(Cases& cases);
 
 }  // namespace systole::benchmarks

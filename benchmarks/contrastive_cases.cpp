@@ -55,17 +55,23 @@ struct PairInputs {
         column_ids(p.given(group_ids(c.shape.B, c.groups))) {}
 };
 
-/// What the cpu keeps of the forward pass.
-std::vector<float> rows_of_loss(const Problem& p, const PairInputs& in, const PairShape& s) {
+/// What the cpu has of the rows.
+std::vector<float> sums_of(const Problem& p, const PairInputs& in, const PairShape& s) {
   Queue queue(Device::cpu);
   std::vector<std::vector<float>> buffers = p.buffers;
-  std::vector<float> sums(static_cast<size_t>(floats_of<PairSums>(s.A))),
-      rows(static_cast<size_t>(floats_of<PairRow>(s.A)));
-  float loss = 0;
-  int32_t left_out = 0;
+  std::vector<float> sums(static_cast<size_t>(floats_of<PairSums>(s.A)));
   const auto at = [&](int buffer) { return buffers[static_cast<size_t>(buffer)].data(); };
   cpu::pair_loss.sums(queue, s, at(in.x), at(in.y), integers(at(in.row_ids)), integers(at(in.column_ids)),
                       sums_in(sums.data()), kOverwrite);
+  return sums;
+}
+
+/// What it keeps of the forward pass.
+std::vector<float> rows_of_loss(const Problem& p, const PairInputs& in, const PairShape& s) {
+  Queue queue(Device::cpu);
+  std::vector<float> sums = sums_of(p, in, s), rows(static_cast<size_t>(floats_of<PairRow>(s.A)));
+  float loss = 0;
+  int32_t left_out = 0;
   cpu::pair_loss.loss(queue, {s.A, s.temperature, PairMean::rows}, sums_in(sums.data()), &loss, rows_in(rows.data()),
                       &left_out);
   return rows;
@@ -81,6 +87,23 @@ void add_pairs(Cases& cases, const PairCase& c) {
       pair_loss_kernels(q.device())
           .sums(q, s, m[in.x], m[in.y], integers(m[in.row_ids]), integers(m[in.column_ids]), sums_in(m[sums]),
                 kOverwrite);
+    };
+  });
+  add(cases, "contrastive.pair_loss", c.name, 6.0 * s.A, 4.0 * (floats_of<PairSums>(s.A) + floats_of<PairRow>(s.A)),
+      [=](Problem& p) -> Run {
+        const PairInputs in(p, c);
+        const int sums = p.given(sums_of(p, in, s)), loss = p.result(1), rows = p.result(floats_of<PairRow>(s.A)),
+                  left_out = p.given({0});
+        return [=](Queue& q, const Memory& m) {
+          pair_loss_kernels(q.device())
+              .loss(q, {s.A, s.temperature, PairMean::rows}, sums_in(m[sums]), m[loss], rows_in(m[rows]),
+                    integers(m[left_out]));
+        };
+      });
+  add(cases, "contrastive.pair_temperature", c.name, 2.0 * numbers, 8.0 * numbers, [=](Problem& p) -> Run {
+    const int x = p.given(unit_rows(s.A, s.D)), dx = p.positive(numbers), dtemperature = p.result(1);
+    return [=](Queue& q, const Memory& m) {
+      pair_loss_kernels(q.device()).temperature(q, {s.A, s.D, s.temperature}, m[x], m[dx], m[dtemperature], kOverwrite);
     };
   });
   add(cases, "contrastive.pair_gradient", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
@@ -155,6 +178,18 @@ void add_features(Cases& cases, const FeatureCase& c) {
       feature_loss_kernels(q.device()).vicreg_backward(q, vicreg, m[sums], m[upstream], m[dsums]);
     };
   });
+  add(cases, "contrastive.vicreg_invariance_backward", c.name, 6 * c.rows(), 16 * c.rows(), [=](Problem& p) -> Run {
+    const int x = p.normal(2 * rows), upstream = p.given({1}), dx = p.result(2 * rows);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).vicreg_invariance_backward(q, vicreg, m[x], m[upstream], m[dx], kOverwrite);
+    };
+  });
+  add(cases, "contrastive.column_affine", c.name, 4.0 * c.D, 16.0 * c.D, [=](Problem& p) -> Run {
+    const int mean = p.normal(c.D), var = p.positive(c.D), scale = p.result(c.D), shift = p.result(c.D);
+    return [=](Queue& q, const Memory& m) {
+      feature_loss_kernels(q.device()).column_affine(q, c.D, m[mean], m[var], 1e-5f, m[scale], m[shift]);
+    };
+  });
 }
 
 }  // namespace
@@ -166,6 +201,13 @@ void add_contrastive(Cases& cases) {
       const int x = p.normal(s.M * s.D), z = p.result(s.M * s.D), norm = p.result(s.M);
       return
           [=](Queue& q, const Memory& m) { contrastive_kernels(q.device()).l2_normalize(q, s, m[x], m[z], m[norm]); };
+    });
+    add(cases, "contrastive.l2_normalize_backward", c.name, 2 * c.flop(), 1.5 * c.bytes(), [=](Problem& p) -> Run {
+      const int z = p.given(unit_rows(s.M, s.D)), norm = p.positive(s.M), dz = p.normal(s.M * s.D),
+                dx = p.result(s.M * s.D);
+      return [=](Queue& q, const Memory& m) {
+        contrastive_kernels(q.device()).l2_normalize_backward(q, s, m[z], m[norm], m[dz], m[dx], kOverwrite);
+      };
     });
   }
   for (const NtXentCase& c : nt_xent_cases()) {

@@ -12,8 +12,6 @@
 #include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/cases.h"
 #include "kernels/linear/cases.h"
-#include "kernels/optimizer/cases.h"
-#include "kernels/optimizer/optimizer.h"
 #include "kernels/pool/cases.h"
 #include "kernels/reconstruction/cases.h"
 
@@ -103,7 +101,41 @@ void add_batch_norm(Cases& cases) {
                       m[dbeta], kOverwrite);
       };
     });
+    add(cases, "batch_norm.backward_evaluation", c.name, c.backward_flop(), c.backward_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(s.size()), dy = p.normal(s.size()), mean = p.normal(columns, 0.1f),
+                var = p.positive(columns), scale = p.positive(columns), shift = p.normal(columns),
+                dx = p.result(s.size()), dgamma = p.result(s.C), dbeta = p.result(s.C);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device())
+            .backward_evaluation(q, s, m[x], m[dy], m[mean], m[var], 1e-5f, m[scale], m[shift], true, m[dx], kOverwrite,
+                                 m[dgamma], m[dbeta], kOverwrite);
+      };
+    });
     const int64_t records = int64_t{s.N} * s.C;
+    add(cases, "batch_norm.combine", c.name, 6.0 * records, c.finish_bytes(), [=](Problem& p) -> Run {
+      const int record_mean = p.normal(records), m2 = p.positive(records), mean = p.result(columns),
+                var = p.result(columns);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device()).combine(q, s, m[record_mean], m[m2], m[mean], m[var]);
+      };
+    });
+    add(cases, "batch_norm.fold", c.name, 5.0 * columns, 16.0 * columns, [=](Problem& p) -> Run {
+      const int mean = p.normal(columns), var = p.positive(columns), gamma = p.normal(s.C), beta = p.normal(s.C),
+                scale = p.result(columns), shift = p.result(columns);
+      return [=](Queue& q, const Memory& m) {
+        batch_norm_kernels(q.device()).fold(q, s, m[mean], m[var], m[gamma], m[beta], 1e-5f, m[scale], m[shift]);
+      };
+    });
+    if (int64_t{s.N} / s.groups * s.L > 1)  // one row has no unbiased variance
+      add(cases, "batch_norm.update_running", c.name, 7.0 * columns, 8.0 * columns + 16.0 * s.C,
+          [=](Problem& p) -> Run {
+            const int mean = p.normal(columns), var = p.positive(columns), running_mean = p.updated(p.normal(s.C)),
+                      running_var = p.updated(p.positive(s.C));
+            return [=](Queue& q, const Memory& m) {
+              batch_norm_kernels(q.device())
+                  .update_running(q, s, m[mean], m[var], 0.1f, m[running_mean], m[running_var]);
+            };
+          });
     add(cases, "batch_norm.backward_sums", c.name, c.sums_flop(), c.sums_bytes(), [=](Problem& p) -> Run {
       const int dz = p.normal(s.size()), g = p.result(records), gd = p.result(records);
       const Normalized output(p, s.size(), columns);
@@ -226,6 +258,18 @@ void add_elementwise(Cases& cases) {
       const int x = p.normal(count), y = p.result(count);
       return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).relu(q, count, m[x], m[y]); };
     });
+    add(cases, "elementwise.relu_backward", c.name, c.flop(), c.join_bytes(), [=](Problem& p) -> Run {
+      const int y = p.normal(count), dy = p.normal(count), dx = p.result(count);
+      return [=](Queue& q, const Memory& m) {
+        elementwise_kernels(q.device()).relu_backward(q, count, m[y], m[dy], m[dx], kOverwrite);
+      };
+    });
+    add(cases, "elementwise.scale", c.name, c.flop(), c.map_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), y = p.result(count);
+      return [=](Queue& q, const Memory& m) {
+        elementwise_kernels(q.device()).scale(q, count, 0.5f, m[x], m[y], kOverwrite);
+      };
+    });
     add(cases, "elementwise.add", c.name, c.flop(), c.join_bytes(), [=](Problem& p) -> Run {
       const int a = p.normal(count), b = p.normal(count), y = p.result(count);
       return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).add(q, count, m[a], m[b], m[y]); };
@@ -251,6 +295,12 @@ void add_elementwise(Cases& cases) {
     add(cases, "elementwise.concatenate", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
       const int a = p.normal(s.rows * s.C_a), b = p.normal(s.rows * s.C_b), y = p.result(s.rows * (s.C_a + s.C_b));
       return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).concatenate(q, s, m[a], m[b], m[y]); };
+    });
+    add(cases, "elementwise.concatenate_backward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      const int dy = p.normal(s.rows * (s.C_a + s.C_b)), da = p.result(s.rows * s.C_a), db = p.result(s.rows * s.C_b);
+      return [=](Queue& q, const Memory& m) {
+        elementwise_kernels(q.device()).concatenate_backward(q, s, m[dy], m[da], kOverwrite, m[db], kOverwrite);
+      };
     });
   }
 }
@@ -298,37 +348,6 @@ void add_linear(Cases& cases) {
       const int x = p.normal(M * s.D_in), dy = p.normal(M * s.D_out), dw = p.result(weights), dbias = p.result(s.D_out);
       return [=](const LinearKernels& k, Queue& q, const Memory& m) {
         k.weight_gradient(q, s, m[x], m[dy], m[dw], m[dbias], kOverwrite);
-      };
-    });
-  }
-}
-
-std::vector<float> words_of(const StepFactors& factors) {
-  std::vector<float> words(sizeof factors / sizeof(float));
-  std::memcpy(words.data(), &factors, sizeof factors);
-  return words;
-}
-
-void add_optimizer(Cases& cases) {
-  for (const OptimizerCase& c : optimizer_cases()) {
-    const int64_t count = c.count;
-    add(cases, "optimizer.adam", c.name, c.adam_flop(), c.adam_bytes(), [=](Problem& p) -> Run {
-      const int gradient = p.normal(count), w = p.updated(p.normal(count)), first = p.updated(p.normal(count)),
-                second = p.updated(p.positive(count)), factors = p.given(words_of(step_factors(Adam{}, 3, 1e-3))),
-                scale = p.given({1});
-      return [=](Queue& q, const Memory& m) {
-        optimizer_kernels(q.device())
-            .adam(q, count, {}, reinterpret_cast<const StepFactors*>(m[factors]), m[scale], m[gradient], m[w], m[first],
-                  m[second]);
-      };
-    });
-    add(cases, "optimizer.sgd", c.name, c.sgd_flop(), c.sgd_bytes(), [=](Problem& p) -> Run {
-      const int gradient = p.normal(count), w = p.updated(p.normal(count)), momentum = p.updated(p.normal(count)),
-                factors = p.given(words_of(step_factors(2, 1e-3))), scale = p.given({1});
-      return [=](Queue& q, const Memory& m) {
-        optimizer_kernels(q.device())
-            .sgd(q, count, {.momentum = 0.9}, reinterpret_cast<const StepFactors*>(m[factors]), m[scale], m[gradient],
-                 m[w], m[momentum]);
       };
     });
   }
@@ -407,6 +426,7 @@ std::vector<KernelCase> kernel_cases() {
   add_optimizer(cases);
   add_pool(cases);
   add_reconstruction(cases);
+  add_step_data(cases);
   return cases;
 }
 

@@ -12,7 +12,7 @@ endif()
 set_property(SOURCE benchmarks/origin.cpp APPEND PROPERTY COMPILE_DEFINITIONS SYSTOLE_COMMIT="${SYSTOLE_COMMIT}")
 
 set(benchmark_sources agreement ceilings ceilings_cpu contrastive_cases device_memory kernel_cases loss_work
-  materialised_losses origin peak_memory timing whole_matrix_cpu)
+  materialised_losses origin peak_memory timing training_cases whole_matrix_cpu)
 if(OPENBLAS_LIBRARY AND OPENBLAS_INCLUDE_DIR)
   list(APPEND benchmark_sources linear_openblas)
 endif()

@@ -15,12 +15,6 @@
 namespace systole::tools {
 namespace {
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 /// "process 1234 on host ecg1".
 std::string text_of(int file) {
   std::array<char, 512> text{};
@@ -38,6 +32,12 @@ bool is_at(int file, const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
 
 RunLock::RunLock(std::filesystem::path path, const std::string& what) : path_(std::move(path)) {
   while (true) {

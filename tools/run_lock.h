@@ -7,6 +7,9 @@
 
 namespace systole::tools {
 
+/// Of this machine, as locks and records name it.
+std::string host_name();
+
 class RunLock {
  public:
   /// Throws Error that names the owner where another process has the lock; `what` says in the sentence what it writes.

@@ -8,13 +8,13 @@
 #include <fmt/ranges.h>
 #include <fstream>
 #include <set>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "benchmarks/origin.h"
 #include "engine/checkpoint/run_state.h"
 #include "kernels/common/parallel.h"
 #include "tools/progress.h"
+#include "tools/run_lock.h"
 #include "tools/run_log.h"
 
 namespace systole::tools {
@@ -93,12 +93,6 @@ bool same_value(const ordered_json& a, const ordered_json& b) {
 std::string shown(const ordered_json& value) {
   if (value.is_null() || value == "") return "not given";
   return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
 }
 
 constexpr const char* kRecord = ".run.json";

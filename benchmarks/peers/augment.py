@@ -25,6 +25,8 @@ import scipy
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import butter, sosfiltfilt
 
+import augment_options
+
 CATMULL_ROM = 0.5 * np.array([[0, -1, 2, -1], [2, 0, -5, 3], [0, 1, 4, -3], [0, 0, -1, 1]], np.float32)
 
 
@@ -209,18 +211,9 @@ def main():
     parser.add_argument("--recipe", choices=RECIPES, default="ssrl")
     parser.add_argument("--band-pass", choices=("sosfiltfilt", "fft"), default="sosfiltfilt", help="how it filters")
     parser.add_argument("--threads", type=int, choices=(1,), default=1)
-    parser.add_argument("--records", type=int, default=128, help="records per step")
-    parser.add_argument("--views", type=int, default=2, help="views of each record")
-    parser.add_argument("--leads", type=int, default=12)
-    parser.add_argument("--length", type=int, default=1000, help="samples per lead")
-    parser.add_argument("--sampling-rate", type=float, default=100, help="Hz")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps")
-    parser.add_argument("--warmup", type=int, default=2, help="steps before them")
-    parser.add_argument("--seed", type=int, default=1)
+    augment_options.add_batch_options(parser)
     parser.add_argument("--verbose", action="store_true", help="where the time goes, on stderr")
-    options = parser.parse_args()
-    if options.records < 2:
-        parser.error(f"--records must be at least 2, since mixup and CutMix need another one; it is {options.records}")
+    options = augment_options.parse(parser)
 
     rng = np.random.Generator(np.random.Philox(options.seed))
     records = Records(options.records, options.length, options.leads, options.sampling_rate, rng)

@@ -14,6 +14,8 @@ import time
 
 import torch
 
+import augment_options
+
 CATMULL_ROM = ((0, -0.5, 1, -0.5), (1, 0, -2.5, 1.5), (0, 0.5, 2, -1.5), (0, 0, -0.5, 0.5))  # of 1, f, f², f³
 
 
@@ -162,17 +164,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--records", type=int, default=128, help="records per step")
-    parser.add_argument("--views", type=int, default=2, help="views of each record")
-    parser.add_argument("--leads", type=int, default=12)
-    parser.add_argument("--length", type=int, default=1000, help="samples per lead")
-    parser.add_argument("--sampling-rate", type=float, default=100, help="Hz")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps")
-    parser.add_argument("--warmup", type=int, default=2, help="steps before them")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    if options.records < 2:
-        parser.error(f"--records must be at least 2, since mixup and CutMix need another one; it is {options.records}")
+    augment_options.add_batch_options(parser)
+    options = augment_options.parse(parser)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 

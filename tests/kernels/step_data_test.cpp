@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "kernels/step_data/cases.h"
 #include "tests/device.h"
 #include "tests/support.h"
 
@@ -10,7 +11,9 @@ using namespace systole::kernels;
 using namespace systole::test;
 
 TEST_CASE("step data: a row goes to the places of its columns and back, and the number of the row moves on") {
-  for (const std::vector<int>& widths : {std::vector{1}, {3, 1, 257}, {600, 2}, {1, 1, 1, 1, 1, 1, 1, 1}}) {
+  std::vector<std::vector<int>> rows_of_columns{{1}, {3, 1, 257}, {600, 2}, {1, 1, 1, 1, 1, 1, 1, 1}};
+  for (const StepDataCase& c : step_data_cases()) rows_of_columns.push_back({c.words - c.words / 2, c.words / 2});
+  for (const std::vector<int>& widths : rows_of_columns) {
     const int words = std::accumulate(widths.begin(), widths.end(), 0), rows = 3;
     std::vector<uint32_t> table(static_cast<size_t>(rows * words)), kept(table.size(), 7), row{1};
     std::iota(table.begin(), table.end(), 100);

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/kernel_cases.h"
+#include "kernels/support.h"
 #include "tests/tools/run.h"
 #include "tools/bench_scaling.h"
 
@@ -131,6 +133,17 @@ TEST_CASE("bench kernels: a mistake is one sentence, and no file is left behind"
   refused("--markdown " + (out / "a.md").string(), 2, {"--markdown", "--check-only"});
   refused("--json " + (out / "no/such.json").string(), 1, {"such.json", "does not exist"});
   refused("--precision f16", 2, {"f16"});
+}
+
+TEST_CASE("bench kernels: every kernel that the cpu has stands among the cases") {
+  const std::vector<benchmarks::KernelCase> cases = benchmarks::kernel_cases();
+  for (const kernels::Support& row : kernels::support_matrix()) {
+    const std::string kernel = row.kernel;
+    const bool stands = std::any_of(cases.begin(), cases.end(), [&](const benchmarks::KernelCase& c) {
+      return c.kernel == kernel || c.kernel.starts_with(kernel + ",") || c.kernel.starts_with(kernel + " ");
+    });
+    if (row.on[static_cast<size_t>(Device::cpu)]) CHECK_MESSAGE(stands, kernel);
+  }
 }
 
 TEST_CASE("bench step: sizes, profile and scaling on cpu, the same step on simt") {
