@@ -14,6 +14,7 @@
 #include "augment/fourier.cuh"
 #include "augment/views.h"
 #include "kernels/common/collectives.h"
+#include "kernels/common/intrinsics.h"
 #include "kernels/common/launch.h"
 
 namespace systole::augment::SYSTOLE_TARGET {
@@ -312,8 +313,24 @@ __device__ __forceinline__ Quad bridged(const Block& block, int l) {
   return block.x[l];
 }
 
+__device__ __forceinline__ void store(float* to, float value) {
+  *to = value;
+}
+__device__ __forceinline__ void store(bf16* to, float value) {
+  *to = round_to_bf16(value);
+}
+/// Four leads of a sample.
+__device__ __forceinline__ void store(float* to, const Quad& value) {
+  *reinterpret_cast<Quad*>(to) = value;
+}
+__device__ __forceinline__ void store(bf16* to, const Quad& value) {
+  *reinterpret_cast<uint2*>(to) =
+      make_uint2(pack_bf16(value.lead[0], value.lead[1]), pack_bf16(value.lead[2], value.lead[3]));
+}
+
 /// Normalises and writes; what is masked becomes zero, the lead's mean.
-__device__ void write(const Block& block, float* out) {  // [L, C], from the first lead on
+template <class S>
+__device__ void write(const Block& block, S* out) {  // [L, C], from the first lead on
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
   const int L = block.L(), C = block.shape.C;
@@ -331,18 +348,19 @@ __device__ void write(const Block& block, float* out) {  // [L, C], from the fir
                           lead.circular_mask.contains(l + L);
       value.lead[s] = masked ? 0 : value.lead[s] * factor.lead[s] + shift.lead[s];
     }
-    float* to = out + static_cast<size_t>(l) * C;
+    S* to = out + static_cast<size_t>(l) * C;
     if (C % kLeads == 0)
-      *reinterpret_cast<Quad*>(to) = value;
+      store(to, value);
     else
-      for (int s = 0; s < block.count; ++s) to[s] = value.lead[s];
+      for (int s = 0; s < block.count; ++s) store(to + s, value.lead[s]);
   }
 }
 
 /// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.
+template <class S>
 __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
                                                           uint64_t seed, StepNumber step, int P,
-                                                          float* __restrict__ views) {  // [V·N, L, C]
+                                                          S* __restrict__ views) {  // [V·N, L, C]
   Shared& shared = *dynamic_shared<Shared>();
   const unsigned N = static_cast<unsigned>(shape.N);
   const int first = static_cast<int>(blockIdx.y) * kLeads;
@@ -365,14 +383,16 @@ __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewS
 }
 
 void views(Queue& queue, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed,
-           StepNumber step, float* output) {
+           StepNumber step, kernels::Series output) {
   static_assert(sizeof(Shared) % alignof(Quad) == 0);
   const int P = recipe.band_pass.p > 0 ? filter_circle(shape.L, source.sampling_rate_hz) : 0;
-  launch(queue,
-         {.grid = {int64_t{shape.V} * shape.N, ceil_div(shape.C, kLeads)},
-          .block = {kThreads},
-          .shared_bytes = sizeof(Shared) + sizeof(Quad) * static_cast<size_t>(P > shape.L ? P : shape.L)},
-         make_views, shape, source, recipe, seed, step, P, output);
+  kernels::with_storage({output}, [&]<class S>() {
+    launch(queue,
+           {.grid = {int64_t{shape.V} * shape.N, ceil_div(shape.C, kLeads)},
+            .block = {kThreads},
+            .shared_bytes = sizeof(Shared) + sizeof(Quad) * static_cast<size_t>(P > shape.L ? P : shape.L)},
+           make_views<S>, shape, source, recipe, seed, step, P, output.as<S>());
+  });
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "augment/recipe.h"
 #include "kernels/common/device.h"
+#include "kernels/common/series.h"
 #include "kernels/common/step_number.h"
 #include "kernels/common/table.h"
 
@@ -70,8 +71,8 @@ void check_applicable(const NamedRecipe& recipe, double sampling_rate_hz, const 
 
 struct AugmentKernels {
   /// views [V·N, L, C]. The recipe has been checked with check_applicable.
-  kernels::Entry<"augment.views",
-                 void(const ViewShape&, const ViewSource&, const Recipe&, uint64_t seed, StepNumber step, float* views)>
+  kernels::Entry<"augment.views", void(const ViewShape&, const ViewSource&, const Recipe&, uint64_t seed,
+                                       StepNumber step, kernels::Series views)>
       views;
 };
 

@@ -16,6 +16,7 @@
 #include "augment/views.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/philox_batch.h"
+#include "kernels/common/series_cpu.h"
 
 namespace systole::augment::cpu {
 namespace {
@@ -396,7 +397,8 @@ void make_leads(const View& view, int first, float* out) {
 }
 
 void views(Queue&, const ViewShape& shape, const ViewSource& source, const Recipe& recipe, uint64_t seed,
-           StepNumber step, float* output) {
+           StepNumber step, kernels::Series views_series) {
+  const kernels::cpu::Narrowed output(views_series, int64_t{shape.V} * shape.N * shape.L * shape.C);
   parallel_for(int64_t{shape.V} * shape.N, [&](int64_t row) {
     View view{
         shape, source, recipe, {seed, step, source.records[row % shape.N], static_cast<uint32_t>(row / shape.N)}, {}};

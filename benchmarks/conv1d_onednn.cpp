@@ -151,8 +151,8 @@ void lend(memory& memory, const float* address) {
   memory.set_data_handle(const_cast<float*>(address));
 }
 
-void forward(Queue&, const Conv1dShape& s, const float* x, const kernels::PendingAffine&, const float* w,
-             const float* bias, float* y, const kernels::RecordMoments&) {
+void forward(Queue&, const Conv1dShape& s, kernels::ConstSeries x, const kernels::PendingAffine&, const float* w,
+             const float* bias, kernels::Series y, const kernels::RecordMoments&) {
   auto& pass = pass_of<Forward>(s);
   lend(pass.x, x);
   pass.weights.lend(w);
@@ -161,8 +161,8 @@ void forward(Queue&, const Conv1dShape& s, const float* x, const kernels::Pendin
   pass();
 }
 
-void input_gradient(Queue&, const Conv1dShape& s, const float* dy, const kernels::PendingGradient&, const float* w,
-                    float* dz, GradientMode, const kernels::RecordGradientSums&) {
+void input_gradient(Queue&, const Conv1dShape& s, kernels::ConstSeries dy, const kernels::PendingGradient&,
+                    const float* w, kernels::Series dz, GradientMode, const kernels::RecordGradientSums&) {
   auto& pass = pass_of<InputGradient>(s);
   lend(pass.dy, dy);
   pass.weights.lend(w);
@@ -170,8 +170,8 @@ void input_gradient(Queue&, const Conv1dShape& s, const float* dy, const kernels
   pass();
 }
 
-void weight_gradient(Queue&, const Conv1dShape& s, const float* x, const kernels::PendingAffine&, const float* dy,
-                     const kernels::PendingGradient&, float* dw, float* dbias, GradientMode) {
+void weight_gradient(Queue&, const Conv1dShape& s, kernels::ConstSeries x, const kernels::PendingAffine&,
+                     kernels::ConstSeries dy, const kernels::PendingGradient&, float* dw, float* dbias, GradientMode) {
   auto& pass = pass_of<WeightGradient>(s);
   lend(pass.x, x);
   lend(pass.dy, dy);

@@ -44,9 +44,9 @@ GradientTarget InputGradients::target(size_t i) {
   Node* const input = node_.inputs.at(i).get();
   if (!input) return {};
   input->gradient_sums = {};
-  if (input->gradient) return {input->gradient.data(), GradientMode::accumulate};
-  input->gradient = Tensor::empty(input->shape, input->device);
-  return {input->gradient.data(), GradientMode::overwrite};
+  if (input->gradient) return {input->gradient.series(), GradientMode::accumulate};
+  input->gradient = Tensor::empty(input->shape, input->device, input->type);
+  return {input->gradient.series(), GradientMode::overwrite};
 }
 
 void InputGradients::leave_sums(size_t i, const Tensor& sums) {
@@ -69,6 +69,7 @@ Tensor record(const char* operation, Tensor output, std::initializer_list<const 
   for (const Tensor* input : inputs) node->inputs.push_back(input->node());
   node->backward = std::move(backward);
   node->shape = output.shape();
+  node->type = output.dtype();
   node->device = output.device();
   output.set_node(std::move(node));
   return output;

@@ -24,9 +24,9 @@ namespace systole {
 
 /// Where a backward closure puts the gradient of one input; false when nobody wants it.
 struct GradientTarget {
-  float* data = nullptr;
+  kernels::Series data{};  // stored as the input is
   GradientMode mode = GradientMode::overwrite;
-  explicit operator bool() const { return data != nullptr; }
+  explicit operator bool() const { return static_cast<bool>(data); }
 };
 
 class InputGradients {
@@ -52,6 +52,7 @@ struct Node {
   std::vector<std::shared_ptr<Node>> inputs;
   Backward backward;  // empty for a leaf
   Shape shape;
+  DType type = DType::f32;
   Device device = Device::cpu;
   Tensor gradient;
   Tensor gradient_sums;  // of `gradient`, where whoever wrote it left them

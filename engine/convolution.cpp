@@ -27,7 +27,7 @@ Conv1dShape conv_shape(const Tensor& x, const Tensor& w, const Conv1dOptions& o)
 }
 
 NormalizedOutput output_of(const Activation& x) {
-  return {x.raw.data(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
+  return {x.raw.series(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
 }
 
 /// Sums [2, N, C] of a gradient dz of the activation's shape, as the kernels write them.
@@ -43,7 +43,8 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
   const Conv1dKernels& conv = conv1d_kernels(device);
   const GradientTarget dx = gradients.target(0), dw = gradients.target(1);
   if (dw)
-    conv.weight_gradient(queue, shape, x.raw.data(), pending_of(x), dy.data(), pending, dw.data, dbias.data, dw.mode);
+    conv.weight_gradient(queue, shape, x.raw.series(), pending_of(x), dy.series(), pending, dw.data, dbias.data,
+                         dw.mode);
   if (!dx) return;
   RecordGradientSums wanted;
   Tensor sums;
@@ -51,7 +52,7 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
     sums = Tensor::empty({2, shape.N, shape.C_in}, device);
     wanted = sums_in(sums, x);
   }
-  conv.input_gradient(queue, shape, dy.data(), pending, w.data(), dx.data, dx.mode, wanted);
+  conv.input_gradient(queue, shape, dy.series(), pending, w.data(), dx.data, dx.mode, wanted);
   if (sums) gradients.leave_sums(0, sums);
 }
 
@@ -89,7 +90,7 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
     if (record_mean)
       bn.combine(queue, n.shape, record_mean.data(), record_m2.data(), n.mean.data(), n.var.data());
     else
-      bn.statistics(queue, n.shape, x.data(), n.mean.data(), n.var.data());
+      bn.statistics(queue, n.shape, x.series(), n.mean.data(), n.var.data());
     if (!RepeatedPass::is_active()) {
       bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
                         norm.running_var.data());
@@ -124,13 +125,13 @@ void norm_backward(const Tensor& x, const Normalized& n, float eps, bool relu, c
   const BatchNormKernels& bn = batch_norm_kernels(device);
   Tensor unwanted_dx;
   if (!dx) {
-    unwanted_dx = Tensor::empty(x.shape(), device);
-    dx = {unwanted_dx.data(), GradientMode::overwrite};
+    unwanted_dx = Tensor::empty(x.shape(), device, x.dtype());
+    dx = {unwanted_dx.series(), GradientMode::overwrite};
   }
   const ParameterTargets parameters(n.shape.C, device, dgamma, dbeta);
   const auto& kernel = [&](const auto& entry) {
-    entry(queue, n.shape, x.data(), dy.data(), n.mean.data(), n.var.data(), eps, n.scale.data(), n.shift.data(), relu,
-          dx.data, dx.mode, parameters.dgamma.data, parameters.dbeta.data, parameters.dgamma.mode);
+    entry(queue, n.shape, x.series(), dy.series(), n.mean.data(), n.var.data(), eps, n.scale.data(), n.shift.data(),
+          relu, dx.data, dx.mode, parameters.dgamma.data, parameters.dbeta.data, parameters.dgamma.mode);
   };
   n.training ? kernel(bn.backward) : kernel(bn.backward_evaluation);
 }
@@ -145,7 +146,7 @@ Tensor pending_gradient(const Activation& output, const Normalized& n, float eps
   Tensor sums = gradients.sums();
   if (!sums) {
     sums = Tensor::empty({2, n.shape.N, n.shape.C}, device);
-    bn.backward_sums(queue, n.shape, dz.data(), sums_in(sums, output));
+    bn.backward_sums(queue, n.shape, dz.series(), sums_in(sums, output));
   }
   const ParameterTargets parameters(n.shape.C, device, gradients.target(2), gradients.target(3));
   Tensor correction = Tensor::empty({2, n.shape.groups, n.shape.C}, device);
@@ -162,9 +163,10 @@ Tensor applied(const Activation& x) {
   require(raw.shape().rank() == 3, "batch_norm", "an input [N, L, C]", raw);
   const BatchNormShape shape{x.groups, static_cast<int>(raw.dim(0)), static_cast<int>(raw.dim(1)),
                              static_cast<int>(raw.dim(2))};
-  Tensor y = Tensor::empty(raw.shape(), raw.device());
+  Tensor y = Tensor::empty(raw.shape(), raw.device(), raw.dtype());
   Queue queue(raw.device());
-  batch_norm_kernels(raw.device()).apply(queue, shape, raw.data(), x.scale.data(), x.shift.data(), x.relu, y.data());
+  batch_norm_kernels(raw.device())
+      .apply(queue, shape, raw.series(), x.scale.data(), x.shift.data(), x.relu, y.series());
   return y;
 }
 
@@ -184,8 +186,8 @@ Tensor conv1d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv1d
   check_bias("conv1d", w, bias, shape.C_out);
   const Device device = x.device();
   Queue queue = queue_of("conv1d", {&x, &w, &bias});
-  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
-  conv1d_kernels(device).forward(queue, shape, x.data(), {}, w.data(), data_or_null(bias), y.data(), {});
+  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device, x.dtype());
+  conv1d_kernels(device).forward(queue, shape, x.series(), {}, w.data(), data_or_null(bias), y.series(), {});
   return record("conv1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
     conv_backward(dy.device(), shape, {.raw = x}, w, dy, {}, gradients, gradients.target(2));
   });
@@ -197,7 +199,7 @@ Activation conv_bn(const Activation& x, const Tensor& w, const Tensor& bias, con
   check_bias("conv1d", w, bias, shape.C_out);
   const Device device = x.raw.device();
   Queue queue = queue_of("conv1d", {&x.raw, &x.scale, &x.shift, &w, &bias});
-  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device);
+  Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device, x.raw.dtype());
   Tensor record_mean, record_m2;
   RecordMoments moments;
   if (mode.training) {
@@ -205,7 +207,7 @@ Activation conv_bn(const Activation& x, const Tensor& w, const Tensor& bias, con
     record_m2 = Tensor::empty({shape.N, shape.C_out}, device);
     moments = {record_mean.data(), record_m2.data()};
   }
-  conv1d_kernels(device).forward(queue, shape, x.raw.data(), pending_of(x), w.data(), data_or_null(bias), y.data(),
+  conv1d_kernels(device).forward(queue, shape, x.raw.series(), pending_of(x), w.data(), data_or_null(bias), y.series(),
                                  moments);
   const Normalized n = normalize(y, record_mean, record_m2, norm, mode);
 
@@ -227,9 +229,9 @@ Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& n
 
 Tensor batch_norm(const Tensor& x, const BatchNorm& norm, Mode mode) {
   const Normalized n = normalize(x, {}, {}, norm, mode);
-  Tensor y = Tensor::empty(x.shape(), x.device());
+  Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
   Queue queue(x.device());
-  batch_norm_kernels(x.device()).apply(queue, n.shape, x.data(), n.scale.data(), n.shift.data(), false, y.data());
+  batch_norm_kernels(x.device()).apply(queue, n.shape, x.series(), n.scale.data(), n.shift.data(), false, y.series());
   return record("batch_norm", y, {&x, &norm.gamma, &norm.beta},
                 [x, n, eps = norm.eps](const Tensor& dy, InputGradients& gradients) {
                   norm_backward(x, n, eps, false, dy, gradients.target(0), gradients.target(1), gradients.target(2));
@@ -242,7 +244,7 @@ Tensor value_of(const Activation& x) {
   return record("value_of", y, {&x.raw}, [](const Tensor& dy, InputGradients& gradients) {
     Queue queue(dy.device());
     const GradientTarget dz = gradients.target(0);
-    elementwise_kernels(dy.device()).scale(queue, dy.count(), 1, dy.data(), dz.data, dz.mode);
+    elementwise_kernels(dy.device()).scale(queue, dy.count(), 1, dy.series(), dz.data, dz.mode);
   });
 }
 
@@ -251,12 +253,12 @@ Tensor dropout(const Tensor& x, const Dropout& dropout, Mode mode) {
   if (!mode.drops || dropout.p == 0) return x;
   const DropoutShape shape = mask_of(x, dropout, mode);
   Queue queue(x.device());
-  Tensor y = Tensor::empty(x.shape(), x.device());
-  elementwise_kernels(x.device()).dropout(queue, shape, x.data(), y.data(), GradientMode::overwrite);
+  Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
+  elementwise_kernels(x.device()).dropout(queue, shape, x.series(), y.series(), GradientMode::overwrite);
   return record("dropout", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
-    elementwise_kernels(dy.device()).dropout(backward_queue, shape, dy.data(), dx.data, dx.mode);
+    elementwise_kernels(dy.device()).dropout(backward_queue, shape, dy.series(), dx.data, dx.mode);
   });
 }
 
@@ -270,14 +272,14 @@ Tensor residual(const Activation& x, const Activation& shortcut, const Dropout& 
   const DropoutShape mask = drops ? mask_of(x.raw, dropout, mode) : DropoutShape{};
   const int64_t count = x.raw.count();
 
-  const Tensor y = x.scale ? applied(x) : Tensor::empty(x.raw.shape(), x.raw.device());
-  const float* main = x.scale ? y.data() : x.raw.data();  // from here on in place
+  const Tensor y = x.scale ? applied(x) : Tensor::empty(x.raw.shape(), x.raw.device(), x.raw.dtype());
+  Series main = x.scale ? y.series() : x.raw.series();  // from here on in place
   if (drops) {
-    kernel.dropout(queue, mask, main, y.data(), GradientMode::overwrite);
-    main = y.data();
+    kernel.dropout(queue, mask, main, y.series(), GradientMode::overwrite);
+    main = y.series();
   }
-  kernel.add(queue, count, main, applied(shortcut).data(), y.data());
-  kernel.relu(queue, count, y.data(), y.data());
+  kernel.add(queue, count, main, applied(shortcut).series(), y.series());
+  kernel.relu(queue, count, y.series(), y.series());
   return record("residual", y, {&x.raw, &shortcut.raw}, [y, drops, mask](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const ElementwiseKernels& elementwise = elementwise_kernels(dy.device());
@@ -285,12 +287,13 @@ Tensor residual(const Activation& x, const Activation& shortcut, const Dropout& 
         gradients.target(1);  // asked for in the order of writing: both may be one tensor's
     const GradientTarget dx = gradients.target(0);
     if (dshortcut)
-      elementwise.relu_backward(backward_queue, dy.count(), y.data(), dy.data(), dshortcut.data, dshortcut.mode);
+      elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dshortcut.data, dshortcut.mode);
     if (!dx) return;
-    if (!drops) return elementwise.relu_backward(backward_queue, dy.count(), y.data(), dy.data(), dx.data, dx.mode);
-    const Tensor dsum = Tensor::empty(dy.shape(), dy.device());
-    elementwise.relu_backward(backward_queue, dy.count(), y.data(), dy.data(), dsum.data(), GradientMode::overwrite);
-    elementwise.dropout(backward_queue, mask, dsum.data(), dx.data, dx.mode);
+    if (!drops) return elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dx.data, dx.mode);
+    const Tensor dsum = Tensor::empty(dy.shape(), dy.device(), dy.dtype());
+    elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dsum.series(),
+                              GradientMode::overwrite);
+    elementwise.dropout(backward_queue, mask, dsum.series(), dx.data, dx.mode);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include "engine/operation_checks.h"
 #include "kernels/classification/classification.h"
+#include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
 #include "kernels/pool/pool.h"
@@ -15,53 +16,58 @@ namespace {
 Tensor joined(const char* operation, const ConcatenateShape& shape, const Shape& output, const Tensor& a,
               const Tensor& b) {
   Queue queue = queue_of(operation, {&a, &b});
-  Tensor y = Tensor::empty(output, a.device());
-  elementwise_kernels(a.device()).concatenate(queue, shape, a.data(), b.data(), y.data());
+  Tensor y = Tensor::empty(output, a.device(), a.dtype());
+  elementwise_kernels(a.device()).concatenate(queue, shape, a.series(), b.series(), y.series());
   return record(operation, y, {&a, &b}, [shape](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget da = gradients.target(0), db = gradients.target(1);
     elementwise_kernels(dy.device())
-        .concatenate_backward(backward_queue, shape, dy.data(), da.data, da.mode, db.data, db.mode);
+        .concatenate_backward(backward_queue, shape, dy.series(), da.data, da.mode, db.data, db.mode);
   });
 }
 
 Tensor maxima(const char* operation, const MaxPoolShape& shape, const Shape& output, const Tensor& x) {
   Queue queue(x.device());
-  Tensor y = Tensor::empty(output, x.device());
+  Tensor y = Tensor::empty(output, x.device(), output.rank() == 3 ? x.dtype() : DType::f32);
   const Tensor index = Tensor::empty(output, x.device(), DType::i32);
-  pool_kernels(x.device()).max_forward(queue, shape, x.data(), y.data(), index.data<int32_t>());
+  pool_kernels(x.device()).max_forward(queue, shape, x.series(), y.series(), index.data<int32_t>());
   return record(operation, y, {&x}, [shape, index](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
-    pool_kernels(dy.device()).max_backward(backward_queue, shape, dy.data(), index.data<int32_t>(), dx.data, dx.mode);
+    pool_kernels(dy.device()).max_backward(backward_queue, shape, dy.series(), index.data<int32_t>(), dx.data, dx.mode);
   });
 }
 
 }  // namespace
 
+DType series_type() {
+  const bool ours = convolution() == Convolution::systole;  // cuDNN's is called with f32
+  return Queue().precision() == Precision::bf16 && ours ? DType::bf16 : DType::f32;
+}
+
 Tensor relu(const Tensor& x) {
   Queue queue(x.device());
-  Tensor y = Tensor::empty(x.shape(), x.device());
-  elementwise_kernels(x.device()).relu(queue, x.count(), x.data(), y.data());
+  Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
+  elementwise_kernels(x.device()).relu(queue, x.count(), x.series(), y.series());
   const Tensor output = y;
   return record("relu", y, {&x}, [output](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
     elementwise_kernels(dy.device())
-        .relu_backward(backward_queue, dy.count(), output.data(), dy.data(), dx.data, dx.mode);
+        .relu_backward(backward_queue, dy.count(), output.series(), dy.series(), dx.data, dx.mode);
   });
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape(), "add", "the shape " + a.shape().text(), b);
   Queue queue = queue_of("add", {&a, &b});
-  Tensor y = Tensor::empty(a.shape(), a.device());
-  elementwise_kernels(a.device()).add(queue, a.count(), a.data(), b.data(), y.data());
+  Tensor y = Tensor::empty(a.shape(), a.device(), a.dtype());
+  elementwise_kernels(a.device()).add(queue, a.count(), a.series(), b.series(), y.series());
   return record("add", y, {&a, &b}, [](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     for (size_t i = 0; i < 2; ++i)
       if (const GradientTarget d = gradients.target(i))
-        elementwise_kernels(dy.device()).scale(backward_queue, dy.count(), 1.0f, dy.data(), d.data, d.mode);
+        elementwise_kernels(dy.device()).scale(backward_queue, dy.count(), 1.0f, dy.series(), d.data, d.mode);
   });
 }
 
@@ -81,9 +87,9 @@ Tensor split_leads(const Tensor& x, int views) {
   if (x.node()) throw Error("split_leads: no gradient flows through it; expected signals");
   const SplitLeadsShape shape{views, static_cast<int>(x.dim(0)) / views, static_cast<int>(x.dim(1)),
                               static_cast<int>(x.dim(2))};
-  Tensor y = Tensor::empty({x.dim(0) * x.dim(2), x.dim(1), 1}, x.device());
+  Tensor y = Tensor::empty({x.dim(0) * x.dim(2), x.dim(1), 1}, x.device(), x.dtype());
   Queue queue(x.device());
-  elementwise_kernels(x.device()).split_leads(queue, shape, x.data(), y.data());
+  elementwise_kernels(x.device()).split_leads(queue, shape, x.series(), y.series());
   return y;
 }
 
@@ -91,7 +97,7 @@ Tensor split_leads(const Tensor& x, const std::vector<int>& leads, int views) {
   const Tensor all = split_leads(x, views);  // [views · C · N, L, 1]
   const auto C = static_cast<int>(x.dim(2)), chosen = static_cast<int>(leads.size());
   const int64_t N = x.dim(0) / views, L = x.dim(1);
-  Tensor y = Tensor::empty({int64_t{views} * chosen * N, L, 1}, x.device());
+  Tensor y = Tensor::empty({int64_t{views} * chosen * N, L, 1}, x.device(), x.dtype());
   for (int view = 0; view < views; ++view)
     for (int i = 0; i < chosen; ++i) {
       const int lead = leads[static_cast<size_t>(i)];
@@ -148,7 +154,7 @@ Tensor mean_over_time(const Activation& x) {
   const MeanShape shape{static_cast<int>(x.raw.dim(0)), static_cast<int>(x.raw.dim(1)), static_cast<int>(x.raw.dim(2))};
   Queue queue(x.raw.device());
   Tensor y = Tensor::empty({shape.N, shape.C}, x.raw.device());
-  pool_kernels(x.raw.device()).mean_forward(queue, shape, x.raw.data(), pending_of(x), y.data());
+  pool_kernels(x.raw.device()).mean_forward(queue, shape, x.raw.series(), pending_of(x), y.data());
   return record("mean_over_time", y, {&x.raw}, [shape](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dz = gradients.target(0);

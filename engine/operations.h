@@ -8,6 +8,10 @@
 
 namespace systole {
 
+/// How the series of a run are stored, from the views on: as bf16 in that precision, where our convolutions run, else
+/// as f32. Operations go on in the type of their input.
+DType series_type();
+
 struct Conv1dOptions {
   int stride = 1, padding = 0, dilation = 1;
 };

@@ -20,6 +20,7 @@ Activation segment(const Activation& x, const Segment& f) {
           auto node = std::make_shared<Node>();
           node->operation = "input of a segment";
           node->shape = outside->shape;
+          node->type = outside->type;
           node->device = outside->device;
           node->gradient = outside->gradient;
           input.raw.set_node(std::move(node));

@@ -37,7 +37,7 @@ void sum_over_rows(const Tensor& dy, GradientTarget to) {
   const auto N = static_cast<int>(dy.dim(0)), L = static_cast<int>(dy.dim(1)), C = static_cast<int>(dy.dim(2));
   Queue queue(dy.device());
   const Tensor of_records = Tensor::empty({N, C}, dy.device()), of_all = Tensor::empty({1, C}, dy.device());
-  pool_kernels(dy.device()).mean_forward(queue, {N, L, C}, dy.data(), {}, of_records.data());
+  pool_kernels(dy.device()).mean_forward(queue, {N, L, C}, dy.series(), {}, of_records.data());
   pool_kernels(dy.device()).mean_forward(queue, {1, N, C}, of_records.data(), {}, of_all.data());
   elementwise_kernels(dy.device()).scale(queue, C, static_cast<float>(int64_t{N} * L), of_all.data(), to.data, to.mode);
 }
@@ -49,22 +49,23 @@ Tensor conv_transpose1d(const Tensor& x, const Tensor& w, const Tensor& bias, co
   check_bias("conv_transpose1d", w, bias, shape.C_in);
   const Device device = x.device();
   Queue queue = queue_of("conv_transpose1d", {&x, &w, &bias});
-  Tensor y = Tensor::empty({shape.N, shape.L, shape.C_in}, device);
-  conv1d_kernels(device).input_gradient(queue, shape, x.data(), {}, w.data(), y.data(), GradientMode::overwrite, {});
+  Tensor y = Tensor::empty({shape.N, shape.L, shape.C_in}, device, x.dtype());
+  conv1d_kernels(device).input_gradient(queue, shape, x.series(), {}, w.data(), y.series(), GradientMode::overwrite,
+                                        {});
   const Tensor ones = Tensor::from(std::vector<float>(static_cast<size_t>(shape.C_in), 1.0f), {shape.C_in}, device);
-  batch_norm_kernels(device).apply(queue, {1, shape.N, shape.L, shape.C_in}, y.data(), ones.data(), bias.data(), false,
-                                   y.data());
+  batch_norm_kernels(device).apply(queue, {1, shape.N, shape.L, shape.C_in}, y.series(), ones.data(), bias.data(),
+                                   false, y.series());
   return record("conv_transpose1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const Conv1dKernels& conv = conv1d_kernels(dy.device());
     const GradientTarget dx = gradients.target(0), dw = gradients.target(1), dbias = gradients.target(2);
-    if (dw) conv.weight_gradient(backward_queue, shape, dy.data(), {}, x.data(), {}, dw.data, nullptr, dw.mode);
+    if (dw) conv.weight_gradient(backward_queue, shape, dy.series(), {}, x.series(), {}, dw.data, nullptr, dw.mode);
     if (dbias) sum_over_rows(dy, dbias);
     if (!dx) return;
     const bool adds = dx.mode == GradientMode::accumulate;  // forward has no such mode
-    const Tensor own = adds ? Tensor::empty(x.shape(), x.device()) : Tensor();
-    float* const to = adds ? own.data() : dx.data;
-    conv.forward(backward_queue, shape, dy.data(), {}, w.data(), nullptr, to, {});
+    const Tensor own = adds ? Tensor::empty(x.shape(), x.device(), x.dtype()) : Tensor();
+    const Series to = adds ? own.series() : dx.data;
+    conv.forward(backward_queue, shape, dy.series(), {}, w.data(), nullptr, to, {});
     if (adds) elementwise_kernels(dy.device()).scale(backward_queue, x.count(), 1, to, dx.data, dx.mode);
   });
 }
@@ -77,9 +78,9 @@ Tensor mask_blocks(const Tensor& x, int block, float p, uint64_t seed, StepNumbe
         "mask_blocks: expected blocks of at least one sample and a probability in [0, 1], not {} and {}", block, p));
   const BlockMaskShape shape{
       static_cast<int>(x.dim(0)), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), block, p, seed, step};
-  Tensor y = Tensor::empty(x.shape(), x.device());
+  Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
   Queue queue(x.device());
-  reconstruction_kernels(x.device()).mask_blocks(queue, shape, x.data(), y.data());
+  reconstruction_kernels(x.device()).mask_blocks(queue, shape, x.series(), y.series());
   return y;
 }
 
@@ -87,12 +88,12 @@ Tensor mean_squared_error(const Tensor& x, const Tensor& target) {
   require(x.shape() == target.shape(), "mean_squared_error", "a target of the shape " + x.shape().text(), target);
   Queue queue = queue_of("mean_squared_error", {&x, &target});
   Tensor loss = Tensor::empty({1}, x.device());
-  reconstruction_kernels(x.device()).squared_error_forward(queue, x.count(), x.data(), target.data(), loss.data());
+  reconstruction_kernels(x.device()).squared_error_forward(queue, x.count(), x.series(), target.series(), loss.data());
   return record("mean_squared_error", loss, {&x}, [x, target](const Tensor& dloss, InputGradients& gradients) {
     Queue backward_queue(dloss.device());
     const GradientTarget dx = gradients.target(0);
     reconstruction_kernels(dloss.device())
-        .squared_error_backward(backward_queue, x.count(), x.data(), target.data(), dloss.data(), dx.data, dx.mode);
+        .squared_error_backward(backward_queue, x.count(), x.series(), target.series(), dloss.data(), dx.data, dx.mode);
   });
 }
 

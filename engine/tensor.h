@@ -12,6 +12,7 @@
 
 #include "kernels/common/device.h"
 #include "kernels/common/error.h"
+#include "kernels/common/series.h"
 
 namespace systole {
 
@@ -24,6 +25,8 @@ inline constexpr bool kIsElement = false;
 template <>
 inline constexpr bool kIsElement<float> = true;
 template <>
+inline constexpr bool kIsElement<bf16> = true;
+template <>
 inline constexpr bool kIsElement<int32_t> = true;
 template <>
 inline constexpr bool kIsElement<int16_t> = true;
@@ -34,6 +37,7 @@ template <class T>
 constexpr DType dtype_of() {
   static_assert(kIsElement<T>);
   if constexpr (std::is_same_v<T, float>) return DType::f32;
+  if constexpr (std::is_same_v<T, bf16>) return DType::bf16;
   if constexpr (std::is_same_v<T, int32_t>) return DType::i32;
   if constexpr (std::is_same_v<T, int16_t>) return DType::i16;
   return DType::u8;
@@ -96,6 +100,11 @@ class Tensor {
   T* data() const {
     if (dtype_of<T>() != type_) throw Error("a tensor is read as another type than its own");
     return reinterpret_cast<T*>(bytes_begin());
+  }
+  /// The same for kernels that take a series as it is stored: f32 or bf16.
+  kernels::Series series() const {
+    if (type_ == DType::bf16) return data<bf16>();
+    return data<float>();
   }
   std::byte* bytes_begin() const { return storage_->data() + offset_; }
 

@@ -244,9 +244,8 @@ std::string command_text() {
 void bench_kernels(KernelBenchOptions o) {
   const Device device = prepare(o.common);
   check(o, device);
-  KernelMeasurement m{
-      command_text(),     o.commit, benchmarks::now(), device, parse_precision(o.common.precision, device),
-      {.device = device}, {}};
+  KernelMeasurement m{command_text(),     o.commit, benchmarks::now(), device, parse_precision(o.common.precision),
+                      {.device = device}, {}};
   if (!o.check_only) m.ceilings = benchmarks::measure_ceilings(device);
   print_head(m);
   size_t left_out = 0, failed = 0;

@@ -168,8 +168,7 @@ class Contest {
     const double expected = number(ours.ready()["loss"]);
     r.loss_error = std::abs(r.loss_value - expected) / std::max(std::abs(expected), 1e-30);
     r.gradient_error = benchmarks::relative_error(entry.contestant->gradient(), ours.gradient());
-    const Device device = parse_device(how_.common.device);
-    const double allowed = benchmarks::allowed_error(parse_precision(how_.common.precision, device));
+    const double allowed = benchmarks::allowed_error(parse_precision(how_.common.precision));
     r.agrees = r.loss_error <= allowed && r.gradient_error <= allowed;
   }
 

@@ -69,7 +69,7 @@ class LossStep {
 Device prepare_quietly(const CommonOptions& options) {
   prepare_host(options);
   const Device device = parse_device(options.device);
-  set_precision(parse_precision(options.precision, device));
+  set_precision(parse_precision(options.precision));
   return device;
 }
 

@@ -141,13 +141,17 @@ class Step {
     std::vector<float> values(static_cast<size_t>(kViews) * static_cast<size_t>(shape_.N) *
                               static_cast<size_t>(shape_.L) * static_cast<size_t>(shape_.C));
     for (size_t i = 0; i < values.size(); ++i) values[i] = stream.normal(static_cast<uint32_t>(i));
-    return Tensor::from(values, {kViews * shape_.N, shape_.L, shape_.C}, device);
+    const Shape shape{kViews * shape_.N, shape_.L, shape_.C};
+    if (series_type() == DType::f32) return Tensor::from(values, shape, device);
+    std::vector<bf16> stored(values.size());
+    std::transform(values.begin(), values.end(), stored.begin(), to_bf16);
+    return Tensor::from(stored, shape, device);
   }
 
   Tensor augmented_views(StepNumber number) {
-    const Tensor views = Tensor::empty({kViews * shape_.N, shape_.L, shape_.C}, queue_.device());
+    const Tensor views = Tensor::empty({kViews * shape_.N, shape_.L, shape_.C}, queue_.device(), series_type());
     augment::augment_kernels(queue_.device())
-        .views(queue_, shape_, source_, recipe_.recipe, seed_, number, views.data<float>());
+        .views(queue_, shape_, source_, recipe_.recipe, seed_, number, views.series());
     return views;
   }
 
@@ -182,7 +186,7 @@ class StepBench {
         simclr_{.encoder = encoder_options(o.encoder, lead_names(o.leads))},
         common_(o.common),
         device_(prepare(with_threads(o.threads.front()))),
-        precision_(parse_precision(o.common.precision, device_)) {
+        precision_(parse_precision(o.common.precision)) {
     prepare_environment_of_workers();
     raise_ceiling();
     require_option(device_ == Device::cuda || std::ranges::count(o.peer_modes, "graphs") == 0, "--peer-modes",

@@ -62,7 +62,7 @@ void prepare_host(const CommonOptions& options) {
 Device prepare(const CommonOptions& options) {
   prepare_host(options);
   const Device device = parse_device(options.device);
-  set_precision(parse_precision(options.precision, device));
+  set_precision(parse_precision(options.precision));
   kernels::set_convolution(kernels::parse_convolution(options.convolution, device));
   fmt::print(stderr, "device {} ({}), precision {}, convolution {}\n", name(device), describe(device),
              options.precision, options.convolution);

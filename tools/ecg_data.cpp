@@ -13,6 +13,7 @@
 #include "data/pack_labels.h"
 #include "data/ptbxl.h"
 #include "data/wfdb_folder.h"
+#include "engine/operations.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
@@ -212,10 +213,10 @@ Tensor Batches::views(const Tensor& records, const Views& how) const {
   augment::ViewSource source = source_;
   source.records = reinterpret_cast<const uint32_t*>(records.bytes_begin());
   if (how.recipe.vcg.p > 0) source.vcg = augment::vcg_transform(how.recipe, dataset_.leads);
-  Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_);
+  Tensor x = Tensor::empty({int64_t{how.count} * N, length_, C}, device_, series_type());
   Queue queue(device_);
   augment::augment_kernels(device_).views(queue, {N, how.count, dataset_.length, length_, C, how.segment}, source,
-                                          how.recipe, how.seed, how.step, x.data());
+                                          how.recipe, how.seed, how.step, x.series());
   return x;
 }
 

@@ -40,11 +40,11 @@ struct MomentsShared {
   float sum[kRunLanes], deviation[kRunLanes], squares[kRunLanes];
 };
 
-template <int V>
+template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void piece_moments(ChannelRuns r,
-                                                                const float* __restrict__ x,  // [N, L, C]
-                                                                double* piece_mean,           // [pieces, C]
-                                                                double* piece_m2) {           // [pieces, C]
+                                                                const S* __restrict__ x,  // [N, L, C]
+                                                                double* piece_mean,       // [pieces, C]
+                                                                double* piece_m2) {       // [pieces, C]
   auto& shared = *dynamic_shared<MomentsShared>();
   const RunPlace<V> here(r, blockIdx.x);
   Vector<V> values[kValues / V];
@@ -145,20 +145,23 @@ void launch_combine(Queue& queue, const BatchNormShape& s, int64_t parts, int64_
          combine_moments<Part>, parts, rows_per_part, s.rows_per_group(), s.C, part_mean, part_m2, mean, var);
 }
 
-template <int V>
-void launch_statistics(Queue& queue, const BatchNormShape& s, const float* x, float* mean, float* var) {
+template <int V, class S>
+void launch_statistics(Queue& queue, const BatchNormShape& s, const S* x, float* mean, float* var) {
   const ChannelRuns r = runs_of(s, V);
   const int64_t moments = r.groups * r.pieces * s.C;
   // In double: at a mean of 1000, float means of the pieces would differ by rounding as much as by their content.
   auto* piece_mean = scratch<double>(queue, static_cast<size_t>(2 * moments));
   double* piece_m2 = piece_mean + moments;
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MomentsShared)}, piece_moments<V>, r, x,
-         piece_mean, piece_m2);
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MomentsShared)}, piece_moments<V, S>, r,
+         x, piece_mean, piece_m2);
   launch_combine<double>(queue, s, r.pieces, int64_t{r.width} * r.steps / s.C, piece_mean, piece_m2, mean, var);
 }
 
-void statistics(Queue& queue, const BatchNormShape& s, const float* x, float* mean, float* var) {
-  (fits_vectors(s.rows_per_group(), s.C, {x}) ? launch_statistics<4> : launch_statistics<1>)(queue, s, x, mean, var);
+void statistics(Queue& queue, const BatchNormShape& s, ConstSeries x, float* mean, float* var) {
+  const bool vectors = fits_vectors(s.rows_per_group(), s.C, {x.address()});
+  with_storage({x}, [&]<class S>() {
+    (vectors ? launch_statistics<4, S> : launch_statistics<1, S>)(queue, s, x.as<S>(), mean, var);
+  });
 }
 
 void combine(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean,
@@ -216,11 +219,11 @@ void fold(Queue& queue, const BatchNormShape& s, const float* mean, const float*
 // and backward must agree.
 
 /// Pieces in reverse order: what the statistics have read last is what the second-level cache still holds.
-template <int V>
-__global__ __launch_bounds__(kRunThreads, 4) void apply_affine(ChannelRuns r, const float* x,    // [N, L, C]
+template <int V, class S>
+__global__ __launch_bounds__(kRunThreads, 4) void apply_affine(ChannelRuns r, const S* x,        // [N, L, C]
                                                                const float* __restrict__ scale,  // [G, C]
                                                                const float* __restrict__ shift,  // [G, C]
-                                                               bool relu, float* y) {            // [N, L, C], may be x
+                                                               bool relu, S* y) {                // [N, L, C], may be x
   const RunPlace<V> here(r, gridDim.x - 1 - blockIdx.x);
   const Vector<V> factor = of_channels(here, scale + here.group * r.C);
   const Vector<V> offset = of_channels(here, shift + here.group * r.C);
@@ -234,36 +237,40 @@ __global__ __launch_bounds__(kRunThreads, 4) void apply_affine(ChannelRuns r, co
         const float value = fmaf(values[k].lane[j], factor.lane[j], offset.lane[j]);
         values[k].lane[j] = value < lowest ? lowest : value;  // a NaN stays one
       }
-      store(y + here.at(first + k), values[k]);
+      store_floats(y + here.at(first + k), values[k]);
     }
   }
 }
 
-template <int V>
-void launch_apply(Queue& queue, const BatchNormShape& s, const float* x, const float* scale, const float* shift,
-                  bool relu, float* y) {
+template <int V, class S>
+void launch_apply(Queue& queue, const BatchNormShape& s, const S* x, const float* scale, const float* shift, bool relu,
+                  S* y) {
   const ChannelRuns r = runs_of(s, V);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, apply_affine<V>, r, x, scale, shift, relu, y);
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, apply_affine<V, S>, r, x, scale, shift, relu, y);
 }
 
-void apply(Queue& queue, const BatchNormShape& s, const float* x, const float* scale, const float* shift, bool relu,
-           float* y) {
-  (fits_vectors(s.rows_per_group(), s.C, {x, y}) ? launch_apply<4> : launch_apply<1>)(queue, s, x, scale, shift, relu,
-                                                                                      y);
+void apply(Queue& queue, const BatchNormShape& s, ConstSeries x, const float* scale, const float* shift, bool relu,
+           Series y) {
+  const bool vectors = fits_vectors(s.rows_per_group(), s.C, {x.address(), y.address()});
+  with_storage({x, y}, [&]<class S>() {
+    (vectors ? launch_apply<4, S> : launch_apply<1, S>)(queue, s, x.as<S>(), scale, shift, relu, y.as<S>());
+  });
 }
 
 // ---- backward
 
 /// What the passes over x and dy read.
+template <class S>
 struct Backward {
-  const float *x, *dy;                // [N, L, C]
+  const S *x, *dy;                    // [N, L, C]
   const float *mean, *scale, *shift;  // [G, C]
   bool relu;
   int64_t shared_by = 1;  // groups of the walk that have one group's statistics
 };
 
 /// The gradient behind the ReLU.
-__device__ __forceinline__ float gated(const Backward& b, float dy, float x, float scale, float shift) {
+template <class S>
+__device__ __forceinline__ float gated(const Backward<S>& b, float dy, float x, float scale, float shift) {
   return b.relu && fmaf(x, scale, shift) <= 0 ? 0.0f : dy;
 }
 
@@ -272,11 +279,11 @@ struct SumsShared {
 };
 
 /// Σ g and Σ g · (x − mean) of every piece. In evaluation dx = scale · g needs no sums and is stored on the way.
-template <int V, bool kStoreDx>
-__global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Backward b,
+template <int V, class S, bool kStoreDx>
+__global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Backward<S> b,
                                                              float* piece_g,   // [pieces, C]
                                                              float* piece_gd,  // [pieces, C]
-                                                             float* dx,        // [N, L, C], may be dy
+                                                             S* dx,            // [N, L, C], may be dy
                                                              bool accumulate) {
   auto& shared = *dynamic_shared<SumsShared>();
   const RunPlace<V> here(r, blockIdx.x);
@@ -297,12 +304,12 @@ __global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Back
         dy[k].lane[j] = scale.lane[j] * g;
       }
       if (kStoreDx && first + k < here.steps) {
-        float* to = dx + here.at(first + k);
+        S* to = dx + here.at(first + k);
         if (accumulate) {
-          const Vector<V> before = load<V>(to);
+          const Vector<V> before = load_floats<V>(to);
           for (int j = 0; j < V; ++j) dy[k].lane[j] += before.lane[j];
         }
-        store(to, dy[k]);
+        store_floats(to, dy[k]);
       }
     }
   }
@@ -380,9 +387,9 @@ void launch_finish(Queue& queue, const BatchNormShape& s, const Statistics& stat
 }
 
 /// The second pass, in reverse order of the pieces as in apply_affine.
-template <int V>
-__global__ __launch_bounds__(kRunThreads, 3) void store_dx(ChannelRuns r, Backward b, Slopes slopes,
-                                                           float* dx,  // [N, L, C], may be dy
+template <int V, class S>
+__global__ __launch_bounds__(kRunThreads, 3) void store_dx(ChannelRuns r, Backward<S> b, Slopes slopes,
+                                                           S* dx,  // [N, L, C], may be dy
                                                            bool accumulate) {
   const RunPlace<V> here(r, gridDim.x - 1 - blockIdx.x);
   const int64_t channels = here.group * r.C;
@@ -397,20 +404,20 @@ __global__ __launch_bounds__(kRunThreads, 3) void store_dx(ChannelRuns r, Backwa
     load_steps(dy, here, first, b.dy);
     for (int k = 0; k < kBatch<V>; ++k) {
       if (first + k >= here.steps) break;
-      float* to = dx + here.at(first + k);
-      const Vector<V> before = accumulate ? load<V>(to) : Vector<V>{};
+      S* to = dx + here.at(first + k);
+      const Vector<V> before = accumulate ? load_floats<V>(to) : Vector<V>{};
       for (int j = 0; j < V; ++j) {
         const float g = gated(b, dy[k].lane[j], x[k].lane[j], scale.lane[j], shift.lane[j]);
         const float value = scale.lane[j] * g - offset.lane[j] - slope.lane[j] * (x[k].lane[j] - mean.lane[j]);
         dy[k].lane[j] = before.lane[j] + value;
       }
-      store(to, dy[k]);
+      store_floats(to, dy[k]);
     }
   }
 }
 
-template <int V>
-void launch_backward(Queue& queue, const BatchNormShape& s, const Backward& b, const Statistics& statistics, float* dx,
+template <int V, class S>
+void launch_backward(Queue& queue, const BatchNormShape& s, const Backward<S>& b, const Statistics& statistics, S* dx,
                      bool add_dx, float* dgamma, float* dbeta, GradientMode parameters) {
   const ChannelRuns r = runs_of(s, V);
   const int64_t sums = r.groups * r.pieces * s.C, channels = r.groups * s.C;
@@ -418,22 +425,24 @@ void launch_backward(Queue& queue, const BatchNormShape& s, const Backward& b, c
   float* piece_gd = piece_g + sums;
   const Slopes slopes{piece_gd + sums, piece_gd + sums + channels};
   launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)},
-         statistics.training ? piece_sums<V, false> : piece_sums<V, true>, r, b, piece_g, piece_gd, dx, add_dx);
+         statistics.training ? piece_sums<V, S, false> : piece_sums<V, S, true>, r, b, piece_g, piece_gd, dx, add_dx);
   launch_finish(queue, s, statistics, r.pieces, piece_g, piece_gd, slopes, dgamma, dbeta, parameters);
   if (statistics.training)
-    launch(queue, {.grid = r.grid(), .block = r.block(V)}, store_dx<V>, r, b, slopes, dx, add_dx);
+    launch(queue, {.grid = r.grid(), .block = r.block(V)}, store_dx<V, S>, r, b, slopes, dx, add_dx);
 }
 
 template <bool kTraining>
-void backward(Queue& queue, const BatchNormShape& s, const float* x, const float* dy, const float* mean,
-              const float* var, float eps, const float* scale, const float* shift, bool relu, float* dx,
-              GradientMode dx_mode, float* dgamma, float* dbeta, GradientMode parameters) {
-  const Backward b{x, dy, mean, scale, shift, relu};
+void backward(Queue& queue, const BatchNormShape& s, ConstSeries x, ConstSeries dy, const float* mean, const float* var,
+              float eps, const float* scale, const float* shift, bool relu, Series dx, GradientMode dx_mode,
+              float* dgamma, float* dbeta, GradientMode parameters) {
   const Statistics statistics{var, scale, eps, static_cast<double>(s.rows_per_group()), kTraining};
-  (fits_vectors(s.rows_per_group(), s.C, {x, dy, dx}) ? launch_backward<4>
-                                                      : launch_backward<1>)(queue, s, b, statistics, dx,
-                                                                            dx_mode == GradientMode::accumulate, dgamma,
-                                                                            dbeta, parameters);
+  const bool vectors = fits_vectors(s.rows_per_group(), s.C, {x.address(), dy.address(), dx.address()});
+  with_storage({x, dy, dx}, [&]<class S>() {
+    const Backward<S> b{x.as<S>(), dy.as<S>(), mean, scale, shift, relu};
+    (vectors ? launch_backward<4, S> : launch_backward<1, S>)(queue, s, b, statistics, dx.as<S>(),
+                                                              dx_mode == GradientMode::accumulate, dgamma, dbeta,
+                                                              parameters);
+  });
 }
 
 /// to[n, c] = Σ_p pieces[n, p, c], in the order of p; two arrays of pieces. One thread per (n, c).
@@ -454,21 +463,24 @@ __global__ __launch_bounds__(kThreads) void add_pieces(int64_t count, int64_t pi
 }
 
 /// The pieces are those of records here, so that their sums are of records.
-template <int V>
-void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward& b, float* g, float* gd) {
+template <int V, class S>
+void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward<S>& b, float* g, float* gd) {
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
   const int64_t sums = r.groups * r.pieces * s.C, records = int64_t{s.N} * s.C;
   auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums));
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, piece_sums<V, false>, r, b,
-         piece_g, piece_g + sums, nullptr, false);
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, piece_sums<V, S, false>, r,
+         b, piece_g, piece_g + sums, nullptr, false);
   launch(queue, {.grid = {ceil_div(records, int64_t{kThreads})}, .block = {kThreads}}, add_pieces, records, r.pieces,
          s.C, piece_g, piece_g + sums, g, gd);
 }
 
-void backward_sums(Queue& queue, const BatchNormShape& s, const float* dz, const RecordGradientSums& sums) {
+void backward_sums(Queue& queue, const BatchNormShape& s, ConstSeries dz, const RecordGradientSums& sums) {
   const NormalizedOutput& o = sums.output;
-  const Backward b{o.y, dz, o.mean, o.scale, o.shift, o.relu, s.N / o.groups};
-  (fits_vectors(s.L, s.C, {o.y, dz}) ? launch_record_sums<4> : launch_record_sums<1>)(queue, s, b, sums.g, sums.gd);
+  const bool vectors = fits_vectors(s.L, s.C, {o.y.address(), dz.address()});
+  with_storage({o.y, dz}, [&]<class S>() {
+    const Backward<S> b{o.y.as<S>(), dz.as<S>(), o.mean, o.scale, o.shift, o.relu, s.N / o.groups};
+    (vectors ? launch_record_sums<4, S> : launch_record_sums<1, S>)(queue, s, b, sums.g, sums.gd);
+  });
 }
 
 void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_g, const float* record_gd,

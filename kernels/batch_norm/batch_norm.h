@@ -25,9 +25,10 @@ std::string text(const BatchNormShape& shape);
 /// Throws Error when a group has one row only.
 void check_has_variance(const BatchNormShape& shape);
 
+/// Series of one call are stored alike, f32 or bf16.
 struct BatchNormKernels {
   /// Mean and biased variance per group, from x itself. x [N, L, C]; mean, var [G, C]. Two passes, no E[x²] − E[x]².
-  Entry<"batch_norm.statistics", void(const BatchNormShape&, const float* x, float* mean, float* var)> statistics;
+  Entry<"batch_norm.statistics", void(const BatchNormShape&, ConstSeries x, float* mean, float* var)> statistics;
 
   /// The same from per-record moments (kernels/conv1d: RecordMoments), combined in the order of the records by the
   /// parallel formula of Chan, Golub and LeVeque (1979). record_mean, record_m2 [N, C].
@@ -49,7 +50,7 @@ struct BatchNormKernels {
 
   /// y = relu?(x · scale + shift). x, y [N, L, C]; scale, shift [G, C]. y may be x.
   Entry<"batch_norm.apply",
-        void(const BatchNormShape&, const float* x, const float* scale, const float* shift, bool relu, float* y)>
+        void(const BatchNormShape&, ConstSeries x, const float* scale, const float* shift, bool relu, Series y)>
       apply;
 
   /// Gradient in training, through the statistics. With g = dy, zeroed where relu and x · scale + shift ≤ 0,
@@ -58,15 +59,15 @@ struct BatchNormKernels {
   ///   dx = scale · (g − (1/R) Σ_group g − x̂ · (1/R) Σ_group g·x̂)
   /// x, dy, dx [N, L, C]; dx may be dy. mean, var, scale, shift [G, C]; dgamma, dbeta [C]. Fixed order of the sums.
   Entry<"batch_norm.backward",
-        void(const BatchNormShape&, const float* x, const float* dy, const float* mean, const float* var, float eps,
-             const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode, float* dgamma,
+        void(const BatchNormShape&, ConstSeries x, ConstSeries dy, const float* mean, const float* var, float eps,
+             const float* scale, const float* shift, bool relu, Series dx, GradientMode dx_mode, float* dgamma,
              float* dbeta, GradientMode parameters)>
       backward;
 
   /// Gradient in evaluation, where the statistics are constants: dx = scale · g; dgamma and dbeta as above.
   Entry<"batch_norm.backward_evaluation",
-        void(const BatchNormShape&, const float* x, const float* dy, const float* mean, const float* var, float eps,
-             const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode, float* dgamma,
+        void(const BatchNormShape&, ConstSeries x, ConstSeries dy, const float* mean, const float* var, float eps,
+             const float* scale, const float* shift, bool relu, Series dx, GradientMode dx_mode, float* dgamma,
              float* dbeta, GradientMode parameters)>
       backward_evaluation;
 
@@ -74,7 +75,7 @@ struct BatchNormKernels {
   // write and read (kernels/common/pending.h).
 
   /// The sums of each record of dz [N, L, C], where whoever wrote dz did not make them.
-  Entry<"batch_norm.backward_sums", void(const BatchNormShape&, const float* dz, const RecordGradientSums& sums)>
+  Entry<"batch_norm.backward_sums", void(const BatchNormShape&, ConstSeries dz, const RecordGradientSums& sums)>
       backward_sums;
 
   /// From the sums record_g, record_gd [N, C], added up in the order of the records: dgamma and dbeta [C] as above, and

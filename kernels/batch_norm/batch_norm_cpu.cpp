@@ -15,9 +15,12 @@
 #include "kernels/common/lanes.h"
 #include "kernels/common/norm_gradient.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 
 namespace systole::kernels {
 namespace {
+
+using cpu::Narrowed, cpu::Widened;
 
 constexpr int64_t kPiece = 16384;  // values per piece: 64 KB, stays in the second-level cache between two passes
 constexpr int kPartials = 0;       // scratch of the calling thread: [pieces, C] twice
@@ -125,7 +128,8 @@ void combine_in_order(int64_t parts, int C, const RowsOf& rows_of, const Part* p
   });
 }
 
-void statistics(Queue&, const BatchNormShape& s, const float* x, float* mean, float* var) {
+void statistics(Queue&, const BatchNormShape& s, ConstSeries x_series, float* mean, float* var) {
+  const Widened x(x_series, s.size());
   const Pieces pieces(s);
   // In double: at a mean of 1000, float means of the pieces would differ by rounding as much as by their content.
   std::vector<double> piece_mean(size_t(pieces.count()) * s.C), piece_m2(piece_mean.size());
@@ -193,8 +197,10 @@ void apply_piece(int64_t count, int C, const float* x, const float* scale, const
   });
 }
 
-void apply(Queue&, const BatchNormShape& s, const float* x, const float* scale, const float* shift, bool relu,
-           float* y) {
+void apply(Queue&, const BatchNormShape& s, ConstSeries x_series, const float* scale, const float* shift, bool relu,
+           Series y_series) {
+  const Widened x(x_series, s.size());
+  const Narrowed y(y_series, s.size());
   const Pieces pieces(s);
   const auto piece = relu ? apply_piece<true> : apply_piece<false>;
   parallel_for(pieces.count(), [&](int64_t p) {
@@ -283,9 +289,11 @@ void store_dx(const Backward& b, int64_t p, const std::vector<float>& offsets, c
         slopes.data() + group * b.s.C, dx + offset);
 }
 
-void backward(Queue&, const BatchNormShape& s, const float* x, const float* dy, const float* mean, const float* var,
-              float eps, const float* scale, const float* shift, bool relu, float* dx, GradientMode dx_mode,
-              float* dgamma, float* dbeta, GradientMode parameters) {
+void backward(Queue&, const BatchNormShape& s, ConstSeries x_series, ConstSeries dy_series, const float* mean,
+              const float* var, float eps, const float* scale, const float* shift, bool relu, Series dx_series,
+              GradientMode dx_mode, float* dgamma, float* dbeta, GradientMode parameters) {
+  const Widened x(x_series, s.size()), dy(dy_series, s.size());
+  const Narrowed dx(dx_series, s.size(), dx_mode == GradientMode::accumulate);
   const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
   const GroupSums sums = sums_of(b, [](int64_t) {});
   store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
@@ -294,16 +302,22 @@ void backward(Queue&, const BatchNormShape& s, const float* x, const float* dy, 
   parallel_for(Pieces(s).count(), [&](int64_t p) { store_dx(b, p, offsets, slopes, dx, dx_mode); });
 }
 
-void backward_evaluation(Queue&, const BatchNormShape& s, const float* x, const float* dy, const float* mean,
-                         const float* var, float eps, const float* scale, const float* shift, bool relu, float* dx,
-                         GradientMode dx_mode, float* dgamma, float* dbeta, GradientMode parameters) {
+void backward_evaluation(Queue&, const BatchNormShape& s, ConstSeries x_series, ConstSeries dy_series,
+                         const float* mean, const float* var, float eps, const float* scale, const float* shift,
+                         bool relu, Series dx_series, GradientMode dx_mode, float* dgamma, float* dbeta,
+                         GradientMode parameters) {
+  const Widened x(x_series, s.size()), dy(dy_series, s.size());
+  const Narrowed dx(dx_series, s.size(), dx_mode == GradientMode::accumulate);
   const Backward b{s, x, dy, mean, var, eps, scale, shift, relu};
   const std::vector<float> zero(size_t(s.groups) * s.C);
   const GroupSums sums = sums_of(b, [&](int64_t p) { store_dx(b, p, zero, zero, dx, dx_mode); });
   store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
 }
 
-void backward_sums(Queue&, const BatchNormShape& s, const float* dz, const RecordGradientSums& sums) {
+void backward_sums(Queue&, const BatchNormShape& s, ConstSeries dz_series, const RecordGradientSums& wanted) {
+  const Widened dz(dz_series, s.size()), y(wanted.output.y, s.size());
+  RecordGradientSums sums = wanted;
+  sums.output.y = static_cast<const float*>(y);
   parallel_for(s.N, [&](int64_t n) { cpu::record_gradient_sums(sums, n, s.N, s.L, s.C, dz); });
 }
 

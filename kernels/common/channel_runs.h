@@ -19,6 +19,7 @@
 #include <initializer_list>
 #include <numeric>
 
+#include "kernels/common/intrinsics.h"
 #include "kernels/common/launch.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
@@ -57,7 +58,7 @@ inline bool is_aligned(std::initializer_list<const void*> pointers) {
 }
 
 /// Whether threads can take four values at a time: every group, and every row that is a run by itself, starts at a
-/// multiple of 16 bytes.
+/// multiple of four values.
 inline bool fits_vectors(int64_t rows, int C, std::initializer_list<const void*> pointers) {
   return rows * C % 4 == 0 && (C % 4 == 0 || std::lcm(C, 4) <= kRunLanes) && is_aligned(pointers);
 }
@@ -74,6 +75,33 @@ __device__ __forceinline__ Vector<V, T> load(const T* from) {
 template <int V, class T>
 __device__ __forceinline__ void store(T* to, const Vector<V, T>& values) {
   *reinterpret_cast<Vector<V, T>*>(to) = values;
+}
+
+/// The same of a series, as floats in registers.
+template <int V>
+__device__ __forceinline__ Vector<V> load_floats(const float* from) {
+  return load<V>(from);
+}
+template <int V>
+__device__ __forceinline__ Vector<V> load_floats(const bf16* from) {
+  const Vector<V, bf16> stored = load<V>(from);
+  Vector<V> values;
+  for (int j = 0; j < V; ++j) values.lane[j] = to_float(stored.lane[j]);
+  return values;
+}
+template <int V>
+__device__ __forceinline__ void store_floats(float* to, const Vector<V>& values) {
+  store(to, values);
+}
+template <int V>
+__device__ __forceinline__ void store_floats(bf16* to, const Vector<V>& values) {
+  if constexpr (V % 2 == 0) {
+    Vector<V / 2, uint32_t> pairs;
+    for (int j = 0; j < V; j += 2) pairs.lane[j / 2] = pack_bf16(values.lane[j], values.lane[j + 1]);
+    *reinterpret_cast<Vector<V / 2, uint32_t>*>(to) = pairs;
+  } else {
+    for (int j = 0; j < V; ++j) to[j] = round_to_bf16(values.lane[j]);
+  }
 }
 
 /// Where a thread stands.
@@ -117,12 +145,11 @@ struct RunPlace {
 };
 
 /// The values of the thread's steps first … first + N − 1; 0 after its last one.
-template <int V, int N>
-__device__ __forceinline__ void load_steps(Vector<V> (&values)[N], const RunPlace<V>& here, int first,
-                                           const float* from) {
+template <int V, int N, class S>
+__device__ __forceinline__ void load_steps(Vector<V> (&values)[N], const RunPlace<V>& here, int first, const S* from) {
   for (int k = 0; k < N; ++k) {
     values[k] = {};
-    if (first + k < here.steps) values[k] = load<V>(from + here.at(first + k));
+    if (first + k < here.steps) values[k] = load_floats<V>(from + here.at(first + k));
   }
 }
 

@@ -73,11 +73,9 @@ Device parse_device(std::string_view text) {
   throw UsageError(fmt::format("unknown device '{}'; expected auto, cpu, simt or cuda", text));
 }
 
-Precision parse_precision(std::string_view text, Device device) {
+Precision parse_precision(std::string_view text) {
   for (Precision precision : kAllPrecisions) {
     if (text != name(precision)) continue;
-    if (precision != Precision::f32 && device == Device::cpu)
-      throw UsageError(fmt::format("the precision {} needs the device cuda or simt; cpu computes in f32", text));
     return precision;
   }
   throw UsageError(fmt::format("unknown precision '{}'; expected f32, tf32 or bf16", text));
@@ -87,7 +85,7 @@ void set_precision(Precision precision) {
   chosen_precision = precision;
 }
 
-Queue::Queue(Device device) : device_(device), precision_(device == Device::cpu ? Precision::f32 : chosen_precision) {}
+Queue::Queue(Device device) : device_(device), precision_(chosen_precision) {}
 
 void Queue::synchronize() {
 #if defined(SYSTOLE_CUDA)

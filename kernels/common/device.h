@@ -27,7 +27,8 @@ bool is_available(Device device);
 std::string describe(Device device);
 
 /// How the factors of convolutions and matrix products are rounded before they are multiplied. Sums are f32 always, and
-/// so is what lies in memory.
+/// so is what lies in memory, except for series in bf16 (kernels/common/series.h). The cpu multiplies in f32 and rounds
+/// before: it shows what a precision does to a training, but is slower in it.
 enum class Precision {
   f32,
   tf32,  ///< 10 bits of mantissa: the tensor cores' format for f32 data
@@ -38,8 +39,8 @@ inline constexpr Precision kAllPrecisions[] = {Precision::f32, Precision::tf32, 
 
 std::string_view name(Precision precision);
 
-/// Throws UsageError for an unknown name, and for a precision that the device has no kernels for.
-Precision parse_precision(std::string_view text, Device device);
+/// Throws UsageError for an unknown name.
+Precision parse_precision(std::string_view text);
 
 /// The precision of every queue that is made from now on; f32 until it is set.
 void set_precision(Precision precision);

@@ -117,4 +117,9 @@ using ::systole::simt::tf32_bits;
 
 #endif
 
+/// One float to the nearest bf16, as a store rounds it.
+__device__ __forceinline__ bf16 round_to_bf16(float x) {
+  return {static_cast<uint16_t>(pack_bf16(x, 0))};
+}
+
 }  // namespace systole::kernels::SYSTOLE_TARGET

@@ -7,6 +7,8 @@
 // where offset and slope carry the gradient through mean and variance (batch_norm.backward_finish).
 #pragma once
 
+#include "kernels/common/series.h"
+
 namespace systole::kernels {
 
 struct PendingAffine {
@@ -18,7 +20,7 @@ struct PendingAffine {
 
 /// A raw output with its BatchNorm, as the backward pass reads it.
 struct NormalizedOutput {
-  const float* y = nullptr;      // [N, L, C]
+  ConstSeries y;                 // [N, L, C]
   const float* mean = nullptr;   // [groups, C]
   const float* scale = nullptr;  // [groups, C]
   const float* shift = nullptr;  // [groups, C]

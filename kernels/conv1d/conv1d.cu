@@ -3,9 +3,11 @@
 //   forward, input_gradient   pack_weights → window_product (→ combine_moments)      conv1d_window_product.cuh
 //   weight_gradient           weight_gradient_splits → sum_splits                    conv1d_weight_gradient.cuh
 //
-// Both products are computed by tiles of registers (conv1d_tile.cuh) in the queue's precision: x, w and dy are f32 in
-// memory and rounded when a block brings them to shared memory. README.md tells why it is done like this.
+// Both products are computed by tiles of registers (conv1d_tile.cuh) in the queue's precision: w is f32 in memory, x
+// and dy are f32 or, in bf16, of that type, and all are rounded when a block brings them to shared memory. README.md
+// tells why it is done like this.
 
+#include <fmt/format.h>
 #include <numeric>
 
 #include "kernels/common/memory.h"
@@ -20,22 +22,25 @@ namespace {
 // must not depend on it.
 constexpr int64_t kMultiprocessors = 132;
 
-/// Calls call.operator()<P>() for the precision of the queue.
+/// Calls call.operator()<P, S>() for the precision of the queue and the storage of the series. Only bf16 products are
+/// of series that may be stored as bf16: the others would lose what they are for.
 template <class Call>
-void in_precision_of(const Queue& queue, const Call& call) {
-  switch (queue.precision()) {
-    case Precision::f32:
-      return call.template operator()<Precision::f32>();
-    case Precision::tf32:
-      return call.template operator()<Precision::tf32>();
-    case Precision::bf16:
-      return call.template operator()<Precision::bf16>();
-  }
+void in_precision_of(const Queue& queue, std::initializer_list<ConstSeries> series, const Call& call) {
+  with_storage(series, [&]<class S>() {
+    if (queue.precision() == Precision::bf16) return call.template operator()<Precision::bf16, S>();
+    if constexpr (std::is_same_v<S, bf16>)
+      throw LaunchError(
+          fmt::format("series that are stored as bf16 need that precision, not {}", name(queue.precision())));
+    else if (queue.precision() == Precision::tf32)
+      call.template operator()<Precision::tf32, S>();
+    else
+      call.template operator()<Precision::f32, S>();
+  });
 }
 
-/// Whether rows of `channels` floats can be read 16 bytes at a time.
-bool rows_are_aligned(const float* rows, int channels) {
-  return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
+/// Whether rows of `channels` values can be read four at a time.
+bool rows_are_aligned(ConstSeries rows, int channels) {
+  return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 16 == 0;
 }
 
 // ---- forward and input gradient
@@ -60,20 +65,20 @@ WindowProduct window_product_of(const Conv1dShape& s, bool gradient) {
 
 /// The tensors of a window product.
 struct WindowTensors {
-  const float* in;  // [N, in_rows, in_channels]
+  ConstSeries in;  // [N, in_rows, in_channels]
   PendingAffine pending;
   const float* w;     // [K, C_in, C_out]
   const float* bias;  // [out_channels] or null
-  float* out;         // [N, out_rows, out_channels]
+  Series out;         // [N, out_rows, out_channels]
   GradientMode mode;
   RecordMoments moments;             // forward
   PendingGradient pending_gradient;  // input gradient: of `in`
   RecordGradientSums sums;           // input gradient: of `out`
 };
 
-template <Precision P, int kRows, int kColumns>
+template <Precision P, class S, int kRows, int kColumns>
 void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
-  using Kernel = WindowKernel<P, kRows, kColumns>;
+  using Kernel = WindowKernel<P, S, kRows, kColumns>;
   using Value = typename Kernel::Value;
   constexpr int kChunk = Format<P>::kChunk;
   p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
@@ -103,8 +108,8 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          {.grid = {int64_t{p.N} * p.classes * p.row_tiles * p.panels},
           .block = {Kernel::kThreads},
           .shared_bytes = sizeof(typename Kernel::Shared)},
-         window_product<P, kRows, kColumns>, p, t.in, t.pending, t.pending_gradient, packed, t.bias, t.out,
-         t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums,
+         window_product<P, S, kRows, kColumns>, p, t.in.as<S>(), t.pending, t.pending_gradient, packed, t.bias,
+         t.out.as<S>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums,
          rows_are_aligned(t.in, p.in_channels), rows_are_aligned(t.pending_gradient.output.y, p.in_channels));
   if (many_tiles && t.sums.g)
     launch(queue, {.grid = {ceil_div<int64_t>(outputs, kTileSumThreads)}, .block = {kTileSumThreads}}, add_tiles,
@@ -117,30 +122,31 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
 
 /// Chooses the tiles: 128 outputs, unless 64 leave fewer rows empty or there would be too few blocks; 128 channels
 /// where there are as many and blocks are plenty, since a slab then serves twice the multiplications.
-template <Precision P>
+template <Precision P, class S>
 void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
   const int class_rows = ceil_div(p.out_rows, p.classes);
   const int64_t tall_tiles = int64_t{p.N} * p.classes * ceil_div(class_rows, 128);
   const bool tall_tiles_fit = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64);
   if (tall_tiles_fit && p.out_channels % 128 == 0 && tall_tiles * (p.out_channels / 128) >= 2 * kMultiprocessors)
-    return launch_window_product<P, 128, 128>(queue, p, t);
+    return launch_window_product<P, S, 128, 128>(queue, p, t);
   if (tall_tiles_fit && tall_tiles * ceil_div(p.out_channels, 64) >= kMultiprocessors)
-    return launch_window_product<P, 128, 64>(queue, p, t);
-  launch_window_product<P, 64, 64>(queue, p, t);
+    return launch_window_product<P, S, 128, 64>(queue, p, t);
+  launch_window_product<P, S, 64, 64>(queue, p, t);
 }
 
 void compute_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
-  in_precision_of(queue, [&]<Precision P>() { choose_window_product<P>(queue, p, t); });
+  in_precision_of(queue, {t.in, t.out, t.pending_gradient.output.y, t.sums.output.y},
+                  [&]<Precision P, class S>() { choose_window_product<P, S>(queue, p, t); });
 }
 
-void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
-             const float* bias, float* y, const RecordMoments& moments) {
+void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
+             const float* bias, Series y, const RecordMoments& moments) {
   compute_window_product(queue, window_product_of(s, false),
                          {x, pending, w, bias, y, GradientMode::overwrite, moments, {}, {}});
 }
 
-void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
-                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
+void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float* w,
+                    Series dz, GradientMode mode, const RecordGradientSums& sums) {
   compute_window_product(queue, window_product_of(s, true), {dy, {}, w, nullptr, dz, mode, {}, pending, sums});
 }
 
@@ -150,11 +156,11 @@ constexpr int64_t kMostPieceBytes = int64_t{64} << 20;  // memory for the splits
 constexpr int64_t kWarpsPerMultiprocessor = 16;         // wanted
 constexpr int64_t kUnitsPerSplit = 4;                   // at least, so that a block has something to do
 
-template <Precision P, int kRows, int kColumns>
-void launch_weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending,
-                            const float* dy, const PendingGradient& pending_dy, float* dw, float* dbias,
+template <Precision P, class S, int kRows, int kColumns>
+void launch_weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending,
+                            ConstSeries dy, const PendingGradient& pending_dy, float* dw, float* dbias,
                             GradientMode mode) {
-  using Kernel = GradientKernel<P, kRows, kColumns>;
+  using Kernel = GradientKernel<P, S, kRows, kColumns>;
   WeightGradient p{};
   p.shape = s;
   p.L_out = s.L_out();
@@ -173,18 +179,18 @@ void launch_weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, 
   float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
   launch(queue,
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
-         weight_gradient_splits<P, kRows, kColumns>, p, x, pending, dy, pending_dy, pieces, rows_are_aligned(x, s.C_in),
-         rows_are_aligned(dy, s.C_out), rows_are_aligned(pending_dy.output.y, s.C_out));
+         weight_gradient_splits<P, S, kRows, kColumns>, p, x.as<S>(), pending, dy.as<S>(), pending_dy, pieces,
+         rows_are_aligned(x, s.C_in), rows_are_aligned(dy, s.C_out), rows_are_aligned(pending_dy.output.y, s.C_out));
   launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
          sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
 }
 
-void weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
+void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
                      const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
-  in_precision_of(queue, [&]<Precision P>() {
-    const auto launch_it = s.K * s.C_in <= 64 ? launch_weight_gradient<P, 64, 64>
-                           : s.C_out % 128    ? launch_weight_gradient<P, 128, 64>
-                                              : launch_weight_gradient<P, 128, 128>;
+  in_precision_of(queue, {x, dy, pending_dy.output.y}, [&]<Precision P, class S>() {
+    const auto launch_it = s.K * s.C_in <= 64 ? launch_weight_gradient<P, S, 64, 64>
+                           : s.C_out % 128    ? launch_weight_gradient<P, S, 128, 64>
+                                              : launch_weight_gradient<P, S, 128, 128>;
     launch_it(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
   });
 }

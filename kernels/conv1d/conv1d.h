@@ -37,26 +37,27 @@ struct RecordMoments {
   float* m2 = nullptr;    // [N, C_out]
 };
 
+/// Series of one call are stored alike, f32 or bf16; moments and sums are those of the f32 values, before they are
+/// rounded.
 struct Conv1dKernels {
   /// x [N, L, C_in], w [K, C_in, C_out], bias [C_out] or null, y [N, L_out, C_out].
-  Entry<"conv1d.forward", void(const Conv1dShape&, const float* x, const PendingAffine& pending, const float* w,
-                               const float* bias, float* y, const RecordMoments& moments)>
+  Entry<"conv1d.forward", void(const Conv1dShape&, ConstSeries x, const PendingAffine& pending, const float* w,
+                               const float* bias, Series y, const RecordMoments& moments)>
       forward;
 
   /// dz[n, i, c] = Σ over (l, k) with l·stride + k·dilation − padding = i of Σ_o dy[n, l, o] · w[k, c, o]: the gradient
   /// of the value z that the convolution multiplied (after a pending normalisation). dy [N, L_out, C_out], dz [N, L,
   /// C_in]. With `pending`, dy holds the gradient behind the normalisation of y, and becomes that of y while it is
   /// loaded. `sums` are those of the finished dz, of the output that the input x is.
-  Entry<"conv1d.input_gradient", void(const Conv1dShape&, const float* dy, const PendingGradient& pending,
-                                      const float* w, float* dz, GradientMode mode, const RecordGradientSums& sums)>
+  Entry<"conv1d.input_gradient", void(const Conv1dShape&, ConstSeries dy, const PendingGradient& pending,
+                                      const float* w, Series dz, GradientMode mode, const RecordGradientSums& sums)>
       input_gradient;
 
   /// dw[k, c, o] = Σ_n Σ_l z[n, l·stride + k·dilation − padding, c] · dy[n, l, o];  dbias[o] = Σ_n Σ_l dy[n, l, o].
   /// dw [K, C_in, C_out]; dbias [C_out] or null. Summed in an order that depends on the shape alone. `pending_dy` as in
   /// input_gradient.
-  Entry<"conv1d.weight_gradient",
-        void(const Conv1dShape&, const float* x, const PendingAffine& pending, const float* dy,
-             const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode)>
+  Entry<"conv1d.weight_gradient", void(const Conv1dShape&, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
+                                       const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode)>
       weight_gradient;
 };
 

@@ -14,6 +14,7 @@
 #include "kernels/common/gemm_tile.h"
 #include "kernels/common/norm_gradient.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/record_layout.h"
 
@@ -107,21 +108,27 @@ void record_moments(const float* y, int64_t L, int C, const Range& columns, cons
   sum_squared_deviations(y, L, C, count, mean, moments.m2 + n * C + columns.begin);
 }
 
+/// Record n of dy from what a pending gradient is pending on.
+void take_back(const Conv1dShape& s, const float* dy, const PendingGradient& pending, int64_t n, float* record) {
+  const int64_t size = int64_t{s.L_out()} * s.C_out;
+  const NormalizedOutput& o = pending.output;
+  const int64_t group = n / (s.N / o.groups);
+  const auto transform = o.relu ? output_gradient<true, false> : output_gradient<false, false>;
+  transform(size, s.C_out, o.y + n * size, dy + n * size, channels_of(o, group, s.C_out),
+            pending.offset + group * s.C_out, pending.slope + group * s.C_out, record);
+}
+
 /// Record n of dy [N, L_out, C_out]: its own memory, or in the thread's scratch what a pending gradient makes of it.
 const float* record_of_dy(const Conv1dShape& s, const float* dy, const PendingGradient& pending, int64_t n) {
   const int64_t size = int64_t{s.L_out()} * s.C_out;
   if (!pending.offset) return dy + n * size;
-  const NormalizedOutput& o = pending.output;
-  const int64_t group = n / (s.N / o.groups);
   float* record = thread_scratch(kGradient, static_cast<size_t>(size));
-  const auto transform = o.relu ? output_gradient<true, false> : output_gradient<false, false>;
-  transform(size, s.C_out, o.y + n * size, dy + n * size, channels_of(o, group, s.C_out),
-            pending.offset + group * s.C_out, pending.slope + group * s.C_out, record);
+  take_back(s, dy, pending, n, record);
   return record;
 }
 
-void forward(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
-             const float* bias, float* y, const RecordMoments& moments) {
+void forward_f32(const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w, const float* bias,
+                 float* y, const RecordMoments& moments) {
   const WindowProduct product{s.C_in, s.C_out, forward_layout(s)};
   const float* packed = pack_weights(product, w, s.C_out, 1);
   const int panels = panel_count(s.C_out);
@@ -138,8 +145,8 @@ void forward(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& 
   });
 }
 
-void input_gradient(Queue&, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
-                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
+void input_gradient_f32(const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
+                        float* dz, GradientMode mode, const RecordGradientSums& sums) {
   const WindowProduct product{s.C_out, s.C_in, input_gradient_layout(s)};
   const float* packed = pack_weights(product, w, 1, s.C_out);
   const int panels = panel_count(s.C_in);
@@ -241,8 +248,8 @@ void combine(const float* pieces, int64_t count, int64_t stride, int64_t size, G
   });
 }
 
-void weight_gradient(Queue&, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
-                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
+void weight_gradient_f32(const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
+                         const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   const WeightGradient task(s);
   const int panels = panel_count(s.C_out);
   const int64_t L_out = s.L_out();
@@ -266,6 +273,71 @@ void weight_gradient(Queue&, const Conv1dShape& s, const float* x, const Pending
   });
   combine(partial, pieces, piece_size, s.weight_size(), mode, dw);
   if (dbias) combine(partial + s.weight_size(), pieces, piece_size, s.C_out, mode, dbias);
+}
+
+// ---- other precisions: operands are finished and rounded first, then multiplied in f32
+
+bool is_f32(const Queue& queue, ConstSeries series) {
+  return queue.precision() == Precision::f32 && series.storage() == Storage::f32;
+}
+
+/// z [N, L, C_in], the value that the convolution multiplies.
+std::vector<float> finished_input(const Conv1dShape& s, ConstSeries x_series, const PendingAffine& pending) {
+  const Widened x(x_series, s.input_size());
+  std::vector<float> z(static_cast<size_t>(s.input_size()));
+  const int64_t size = int64_t{s.L} * s.C_in;
+  parallel_for(s.N, [&](int64_t n) {
+    const RecordAffine affine = affine_of(pending, s.C_in, n, s.N);
+    for (int64_t i = 0; i < size; ++i) {
+      float value = x[n * size + i];
+      if (affine.scale) value = std::fma(value, affine.scale[i % s.C_in], affine.shift[i % s.C_in]);
+      z[static_cast<size_t>(n * size + i)] = affine.scale && affine.relu && value < 0 ? 0 : value;
+    }
+  });
+  return z;
+}
+
+/// dy [N, L_out, C_out], behind what was pending.
+std::vector<float> finished_gradient(const Conv1dShape& s, ConstSeries dy_series, PendingGradient pending) {
+  const Widened dy(dy_series, s.output_size()), y(pending.output.y, s.output_size());
+  pending.output.y = static_cast<const float*>(y);
+  const float* const stored = dy;
+  std::vector<float> finished(stored, stored + s.output_size());
+  if (!pending.offset) return finished;
+  const int64_t size = int64_t{s.L_out()} * s.C_out;
+  parallel_for(s.N, [&](int64_t n) { take_back(s, dy, pending, n, finished.data() + n * size); });
+  return finished;
+}
+
+void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
+             const float* bias, Series y, const RecordMoments& moments) {
+  if (is_f32(queue, x)) return forward_f32(s, x, pending, w, bias, y, moments);
+  const std::vector<float> z = finished_input(s, x, pending);
+  const Rounded z_factors(queue.precision(), z.data(), s.input_size()),
+      w_factors(queue.precision(), w, s.weight_size());
+  forward_f32(s, z_factors, {}, w_factors, bias, Narrowed(y, s.output_size()), moments);
+}
+
+void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float* w,
+                    Series dz, GradientMode mode, const RecordGradientSums& sums) {
+  if (is_f32(queue, dy)) return input_gradient_f32(s, dy, pending, w, dz, mode, sums);
+  const std::vector<float> finished = finished_gradient(s, dy, pending);
+  const Rounded dy_factors(queue.precision(), finished.data(), s.output_size());
+  const Rounded w_factors(queue.precision(), w, s.weight_size());
+  const Widened output(sums.output.y, s.input_size());
+  RecordGradientSums wanted = sums;
+  wanted.output.y = static_cast<const float*>(output);
+  input_gradient_f32(s, dy_factors, {}, w_factors, Narrowed(dz, s.input_size(), mode == GradientMode::accumulate), mode,
+                     wanted);
+}
+
+void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
+                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
+  if (is_f32(queue, x)) return weight_gradient_f32(s, x, pending, dy, pending_dy, dw, dbias, mode);
+  const std::vector<float> z = finished_input(s, x, pending), finished = finished_gradient(s, dy, pending_dy);
+  const Rounded z_factors(queue.precision(), z.data(), s.input_size());
+  const Rounded dy_factors(queue.precision(), finished.data(), s.output_size());
+  weight_gradient_f32(s, z_factors, {}, dy_factors, {}, dw, dbias, mode);
 }
 
 }  // namespace

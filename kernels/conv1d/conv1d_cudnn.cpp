@@ -202,8 +202,8 @@ const float* output_gradient(Queue& queue, const Conv1dShape& s, const float* dy
   return memory;
 }
 
-void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* w,
-             const float* bias_values, float* y, const RecordMoments& moments) {
+void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
+             const float* bias_values, Series y, const RecordMoments& moments) {
   CudnnConvolution& convolution = convolution_of(queue, s);
   const Parts parts(queue, convolution.forward().workspace_bytes, s, pending, {});
   library_parts.transpose(queue, s.K * s.C_in, s.C_out, w, parts.weights, GradientMode::overwrite);
@@ -212,8 +212,8 @@ void forward(Queue& queue, const Conv1dShape& s, const float* x, const PendingAf
   if (moments.mean) library_parts.record_moments(queue, s.N, s.L_out(), s.C_out, y, moments);
 }
 
-void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending, const float* w,
-                    float* dz, GradientMode mode, const RecordGradientSums& sums) {
+void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float* w,
+                    Series dz, GradientMode mode, const RecordGradientSums& sums) {
   CudnnConvolution& convolution = convolution_of(queue, s);
   const Parts parts(queue, convolution.input_gradient().workspace_bytes, s, {}, pending);
   library_parts.transpose(queue, s.K * s.C_in, s.C_out, w, parts.weights, GradientMode::overwrite);
@@ -223,16 +223,16 @@ void input_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const P
   if (sums.g) batch_norm.backward_sums(queue, {sums.output.groups, s.N, s.L, s.C_in}, dz, sums);
 }
 
-void weight_gradient(Queue& queue, const Conv1dShape& s, const float* x, const PendingAffine& pending, const float* dy,
+void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
                      const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   CudnnConvolution& convolution = convolution_of(queue, s);
   const int64_t rows = int64_t{s.N} * s.L_out();
   const Parts parts(queue, convolution.weight_gradient().workspace_bytes, s, pending, pending_dy,
                     dbias ? column_sums_scratch(rows, s.C_out) : 0);
-  dy = output_gradient(queue, s, dy, pending_dy, parts.dy);
-  convolution.run_weight_gradient(multiplied(queue, s, x, pending, parts.z), dy, parts.workspace, parts.weights);
+  const float* finished = output_gradient(queue, s, dy, pending_dy, parts.dy);
+  convolution.run_weight_gradient(multiplied(queue, s, x, pending, parts.z), finished, parts.workspace, parts.weights);
   library_parts.transpose(queue, s.C_out, s.K * s.C_in, parts.weights, dw, mode);
-  if (dbias) bias.column_sums(queue, rows, s.C_out, dy, parts.sums, dbias, mode);
+  if (dbias) bias.column_sums(queue, rows, s.C_out, finished, parts.sums, dbias, mode);
 }
 
 }  // namespace

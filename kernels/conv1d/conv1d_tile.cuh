@@ -28,22 +28,56 @@ __device__ __forceinline__ int lane_number() {
   return thread_number() % 32;
 }
 
-/// Four neighbouring floats of global memory into shared memory, asynchronously; `valid` of them exist, zeros take the
-/// place of the rest. With `aligned`, all are valid or none, and one copy of 16 bytes does.
-__device__ __forceinline__ void copy_quad(float* to, const float* from, int valid, bool aligned) {
+/// One value of global memory into shared memory; zero where it does not exist. Asynchronously in f32; two bytes are
+/// too few for that.
+__device__ __forceinline__ void copy_value(float* to, const float* from, bool exists) {
+  cp_async<4>(to, from, exists);
+}
+__device__ __forceinline__ void copy_value(bf16* to, const bf16* from, bool exists) {
+  *to = exists ? *from : bf16{0};
+}
+
+/// Four neighbouring values of a series; `valid` of them exist, zeros take the place of the rest. With `aligned`, all
+/// are valid or none, and one asynchronous copy of 16 or 8 bytes does.
+template <class S>
+__device__ __forceinline__ void copy_quad(S* to, const S* from, int valid, bool aligned) {
   if (aligned) {
-    cp_async<16>(to, from, valid > 0);
+    cp_async<4 * sizeof(S)>(to, from, valid > 0);
     return;
   }
 #pragma unroll
-  for (int i = 0; i < 4; ++i) cp_async<4>(to + i, from + i, i < valid);
+  for (int i = 0; i < 4; ++i) copy_value(to + i, from + i, i < valid);
 }
 
-/// Four neighbouring floats of which `valid` exist; zeros take the place of the rest.
-__device__ __forceinline__ float4 load_quad(const float* from, int valid, bool aligned) {
-  if (aligned) return valid > 0 ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
-  return make_float4(valid > 0 ? from[0] : 0, valid > 1 ? from[1] : 0, valid > 2 ? from[2] : 0,
-                     valid > 3 ? from[3] : 0);
+__device__ __forceinline__ float value_of(float x) {
+  return x;
+}
+__device__ __forceinline__ float value_of(bf16 x) {
+  return to_float(x);
+}
+__device__ __forceinline__ void store_value(float& to, float x) {
+  to = x;
+}
+__device__ __forceinline__ void store_value(bf16& to, float x) {
+  to = round_to_bf16(x);
+}
+
+/// Four neighbouring values, read by one instruction.
+__device__ __forceinline__ float4 whole_quad(const float* from) {
+  return *reinterpret_cast<const float4*>(from);
+}
+__device__ __forceinline__ float4 whole_quad(const bf16* from) {
+  const uint2 pairs = *reinterpret_cast<const uint2*>(from);
+  return make_float4(float_of(pairs.x << 16), float_of(pairs.x & 0xffff0000u), float_of(pairs.y << 16),
+                     float_of(pairs.y & 0xffff0000u));
+}
+
+/// Four neighbouring values of which `valid` exist; zeros take the place of the rest.
+template <class S>
+__device__ __forceinline__ float4 load_quad(const S* from, int valid, bool aligned) {
+  if (aligned) return valid > 0 ? whole_quad(from) : make_float4(0, 0, 0, 0);
+  return make_float4(valid > 0 ? value_of(from[0]) : 0, valid > 1 ? value_of(from[1]) : 0,
+                     valid > 2 ? value_of(from[2]) : 0, valid > 3 ? value_of(from[3]) : 0);
 }
 
 /// What turns dz into dy (PendingGradient) for the channels that a block reads, in shared memory: registers are the

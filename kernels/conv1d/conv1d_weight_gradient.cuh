@@ -28,7 +28,7 @@ struct WeightGradient {
   int64_t piece;  // floats of a split's sums: dw, then dbias
 };
 
-template <Precision P, int kRows, int kColumns>
+template <Precision P, class S, int kRows, int kColumns>
 struct GradientKernel {
   using F = Format<P>;
   using Value = typename F::Value;
@@ -63,8 +63,8 @@ struct GradientKernel {
     NormShared<kColumns> norm;  // of the block's columns of dy, where its gradient is pending
     union {
       struct {
-        float raw_z[kDepth][kRows];
-        float raw_dy[kDepth][kColumns];
+        S raw_z[kDepth][kRows];  // as they are in memory
+        S raw_dy[kDepth][kColumns];
         Value z[2][kDepth][kRows + kTilePad];
         Value dy[2][kDepth][kColumns + kTilePad];
       } in;
@@ -86,10 +86,10 @@ struct GradientKernel {
 
   /// Starts the copy of z as it is in memory; padding is zero. When C_in is a multiple of four, the thread's four
   /// columns belong to one tap and are neighbours in memory.
-  static __device__ __forceinline__ void start_z(const WeightGradient& p, const Unit& unit, const float* x,
-                                                 Shared& shared, bool aligned) {
+  static __device__ __forceinline__ void start_z(const WeightGradient& p, const Unit& unit, const S* x, Shared& shared,
+                                                 bool aligned) {
     const int quad = thread_number() % kZQuads * 4, step = p.shape.stride * p.shape.C_in;
-    const float* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in;
+    const S* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in;
     const auto start = [&](const auto& copy, int column) {
       const Column at = shared.columns[column];
       for (int d = thread_number() / kZQuads; d < kDepth; d += kZStep) {
@@ -99,10 +99,10 @@ struct GradientKernel {
       }
     };
     if (aligned)
-      start([](float* to, const float* from, bool exists) { cp_async<16>(to, from, exists); }, quad);
+      start([](S* to, const S* from, bool exists) { cp_async<4 * sizeof(S)>(to, from, exists); }, quad);
     else
       for (int i = 0; i < 4; ++i)
-        start([](float* to, const float* from, bool exists) { cp_async<4>(to, from, exists); }, quad + i);
+        start([](S* to, const S* from, bool exists) { copy_value(to, from, exists); }, quad + i);
   }
 
   /// The same thread's part of raw_z as operand.
@@ -111,7 +111,7 @@ struct GradientKernel {
     const int quad = thread_number() % kZQuads * 4;
     if (!pending.scale) {
       for (int d = thread_number() / kZQuads; d < kDepth; d += kZStep)
-        F::store(&shared.in.z[buffer][d][quad], *reinterpret_cast<const float4*>(&shared.in.raw_z[d][quad]));
+        F::store(&shared.in.z[buffer][d][quad], whole_quad(&shared.in.raw_z[d][quad]));
       return;
     }
     const int64_t group = int64_t{unit.record / (p.shape.N / pending.groups)} * p.shape.C_in;
@@ -125,7 +125,7 @@ struct GradientKernel {
 #pragma unroll 2  // more would not fit into the registers beside the sums
     for (int d = thread_number() / kZQuads; d < kDepth; d += kZStep) {
       const int l = unit.first + d;
-      float4 z = affine(*reinterpret_cast<const float4*>(&shared.in.raw_z[d][quad]), pending.relu);
+      float4 z = affine(whole_quad(&shared.in.raw_z[d][quad]), pending.relu);
       z.x = c0.exists(l) ? z.x : 0;  // padding stays zero
       z.y = c1.exists(l) ? z.y : 0;
       z.z = c2.exists(l) ? z.z : 0;
@@ -135,7 +135,7 @@ struct GradientKernel {
   }
 
   static __device__ __forceinline__ void start_dy(const WeightGradient& p, int first_column, const Unit& unit,
-                                                  const float* dy, Shared& shared, bool aligned) {
+                                                  const S* dy, Shared& shared, bool aligned) {
     const int quad = thread_number() % kDyQuads * 4, o = first_column + quad;
     for (int d = thread_number() / kDyQuads; d < kDepth; d += kDyStep) {
       const int l = unit.first + d, valid = l < p.L_out ? p.shape.C_out - o : 0;
@@ -151,11 +151,11 @@ struct GradientKernel {
                                                       int buffer, float4& bias) {
     const int quad = thread_number() % kDyQuads * 4, o = first_column + quad;
     for (int d = thread_number() / kDyQuads; d < kDepth; d += kDyStep) {
-      float4 value = *reinterpret_cast<const float4*>(&shared.in.raw_dy[d][quad]);
+      float4 value = whole_quad(&shared.in.raw_dy[d][quad]);
       const int l = unit.first + d;
       if (pending.offset && l < p.L_out) {
         const int64_t at = (int64_t{unit.record} * p.L_out + l) * p.shape.C_out + o;
-        value = shared.norm.dy(value, load_quad(pending.output.y + at, p.shape.C_out - o, aligned), quad,
+        value = shared.norm.dy(value, load_quad(pending.output.y.as<S>() + at, p.shape.C_out - o, aligned), quad,
                                pending.output.relu);
       }
       bias.x += value.x, bias.y += value.y, bias.z += value.z, bias.w += value.w;
@@ -169,17 +169,17 @@ constexpr int gradient_blocks(Precision precision, int columns) {
   return columns == 64 ? 3 : precision == Precision::f32 ? 1 : 2;
 }
 
-template <Precision P, int kRows, int kColumns>
+template <Precision P, class S, int kRows, int kColumns>
 __global__ void __launch_bounds__(2 * kColumns, gradient_blocks(P, kColumns))
     weight_gradient_splits(WeightGradient p,
-                           const float* __restrict__ x,      // [N, L, C_in]
+                           const S* __restrict__ x,          // [N, L, C_in]
                            PendingAffine pending,            // of x
-                           const float* __restrict__ dy,     // [N, L_out, C_out]
+                           const S* __restrict__ dy,         // [N, L_out, C_out]
                            PendingGradient pending_dy,       // of dy
                            float* __restrict__ pieces,       // [splits, K·C_in·C_out + C_out]
-                           bool x_aligned, bool dy_aligned,  // may be read 16 bytes at a time
+                           bool x_aligned, bool dy_aligned,  // may be read four values at a time
                            bool output_aligned) {            // and so may the output that dy belongs to
-  using Kernel = GradientKernel<P, kRows, kColumns>;
+  using Kernel = GradientKernel<P, S, kRows, kColumns>;
   using F = Format<P>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
   const unsigned tiles = static_cast<unsigned>(p.row_tiles * p.column_tiles), in_split = blockIdx.x % tiles;

@@ -122,7 +122,7 @@ struct Slab {
 constexpr int kSpareSlots = 32;    // of a slab beyond a block's outputs
 constexpr int kWeightBuffers = 3;  // one is multiplied, one is complete or on its way, one is being started
 
-template <Precision P, int kRows, int kColumns>
+template <Precision P, class S, int kRows, int kColumns>
 struct WindowKernel {
   using F = Format<P>;
   using Value = typename F::Value;
@@ -133,7 +133,7 @@ struct WindowKernel {
 
   union Shared {
     struct {
-      float raw[kSlots][F::kChunk];
+      S raw[kSlots][F::kChunk];  // as it is in memory
       Value slab[kSlots][F::kRowPitch];
       Value weights[kWeightBuffers][F::kChunk][kPitch];
       NormShared<F::kChunk> norm;  // of the slab's channels, where a gradient is pending
@@ -150,11 +150,11 @@ struct WindowKernel {
   Shared& shared;
 
   /// Starts the copy of a slab as it is in memory. Rows outside of the record are zero.
-  __device__ __forceinline__ void start_slab(const Slab& slab, const float* in, const PendingGradient& pending,
+  __device__ __forceinline__ void start_slab(const Slab& slab, const S* in, const PendingGradient& pending,
                                              bool aligned) const {
     if (pending.offset) shared.in.norm.fill(pending, block.record, p.N, slab.chunk * F::kChunk, p.in_channels);
     const int c = slab.chunk * F::kChunk + thread_number() % kQuads * 4;
-    const float* record = in + int64_t{block.record} * p.in_rows * p.in_channels;
+    const S* record = in + int64_t{block.record} * p.in_rows * p.in_channels;
     for_each_row(slab, [&](int slot, int row, bool exists) {
       const int valid = exists ? p.in_channels - c : 0;
       copy_quad(&shared.in.raw[slot][thread_number() % kQuads * 4],
@@ -171,11 +171,11 @@ struct WindowKernel {
     const int c = slab.chunk * F::kChunk + quad;
     const NormalizedOutput& output = pending_gradient.output;
     for_each_row(slab, [&](int slot, int row, bool exists) {
-      float4 z = *reinterpret_cast<const float4*>(&shared.in.raw[slot][quad]);
+      float4 z = whole_quad(&shared.in.raw[slot][quad]);
       if (pending.scale && exists) z = affine(z, pending.relu);
       if (pending_gradient.offset && exists) {
         const int64_t at = (int64_t{block.record} * p.in_rows + row) * p.in_channels + c;
-        z = shared.in.norm.dy(z, load_quad(output.y + at, p.in_channels - c, aligned), quad, output.relu);
+        z = shared.in.norm.dy(z, load_quad(output.y.as<S>() + at, p.in_channels - c, aligned), quad, output.relu);
       }
       F::store(&shared.in.slab[slot][quad], z);
     });
@@ -220,9 +220,9 @@ struct WindowKernel {
 
 /// The outputs of a block from its tile of sums in shared memory. A thread has one channel and every second output, so
 /// that a warp writes 32 neighbouring channels.
-template <int kRows, int kColumns, class Shared>
+template <int kRows, int kColumns, class Shared, class S>
 __device__ __forceinline__ void write_outputs(const WindowProduct& p, const WindowBlock& block, Shared& shared,
-                                              const float* bias, float* out, bool accumulate, float* tile_mean,
+                                              const float* bias, S* out, bool accumulate, float* tile_mean,
                                               float* tile_m2) {
   const int column = thread_number() % kColumns, part = thread_number() / kColumns;
   const int q = block.panel * kColumns + column, outputs = q < p.out_channels ? block.outputs : 0;
@@ -230,9 +230,9 @@ __device__ __forceinline__ void write_outputs(const WindowProduct& p, const Wind
   const int64_t first = int64_t{block.record} * p.out_rows + block.position_class;
   float sum = 0;
   for (int j = part; j < outputs; j += 2) {
-    float& to = out[(first + int64_t{block.first_output + j} * p.classes) * p.out_channels + q];
+    S& to = out[(first + int64_t{block.first_output + j} * p.classes) * p.out_channels + q];
     const float value = shared.tile[j][column] + added;
-    to = accumulate ? to + value : value;
+    store_value(to, accumulate ? value_of(to) + value : value);
     sum += value;
   }
   if (!tile_mean) return;  // all threads alike
@@ -256,9 +256,9 @@ __device__ __forceinline__ void write_outputs(const WindowProduct& p, const Wind
 }
 
 /// The same of an input gradient whose sums are wanted: those of the tile, for the records to be added up from.
-template <int kColumns, class Shared>
-__device__ __forceinline__ void write_gradient(const WindowProduct& p, const WindowBlock& block, Shared& shared,
-                                               float* out, bool accumulate, const NormalizedOutput& output,
+template <int kColumns, class Shared, class S>
+__device__ __forceinline__ void write_gradient(const WindowProduct& p, const WindowBlock& block, Shared& shared, S* out,
+                                               bool accumulate, const NormalizedOutput& output,
                                                int tile,                         // of the record
                                                float* tile_g, float* tile_gd) {  // [N, classes · row_tiles, C]
   const int column = thread_number() % kColumns, part = thread_number() / kColumns;
@@ -269,8 +269,9 @@ __device__ __forceinline__ void write_gradient(const WindowProduct& p, const Win
   if (outputs > 0) scale = output.scale[channel], shift = output.shift[channel], mean = output.mean[channel];
   for (int j = part; j < outputs; j += 2) {
     const int64_t at = (first + int64_t{block.first_output + j} * p.classes) * p.out_channels + q;
-    const float value = shared.tile[j][column], dz = accumulate ? out[at] + value : value, y = output.y[at];
-    out[at] = dz;
+    const float value = shared.tile[j][column], dz = accumulate ? value_of(out[at]) + value : value;
+    const float y = value_of(output.y.as<S>()[at]);
+    store_value(out[at], dz);
     const float g = output.relu && fmaf(y, scale, shift) <= 0 ? 0.0f : dz;
     sum_g += g;
     sum_gd += g * (y - mean);
@@ -312,22 +313,22 @@ constexpr int window_blocks(Precision precision, int columns) {
   return (precision == Precision::f32 ? 3 : 4) * 64 / columns;
 }
 
-template <Precision P, int kRows, int kColumns>
+template <Precision P, class S, int kRows, int kColumns>
 __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
     window_product(WindowProduct p,
-                   const float* __restrict__ in,                          // [N, in_rows, in_channels]
+                   const S* __restrict__ in,                              // [N, in_rows, in_channels]
                    PendingAffine pending,                                 // of `in`
                    PendingGradient pending_gradient,                      // of `in`
                    const typename Format<P>::Value* __restrict__ packed,  // [panels, chunks, K, kChunk, kColumns]
                    const float* __restrict__ bias,                        // [out_channels] or null
-                   float* __restrict__ out,                               // [N, out_rows, out_channels]
+                   S* __restrict__ out,                                   // [N, out_rows, out_channels]
                    bool accumulate,
                    float* __restrict__ tile_mean,  // [N, row_tiles, out_channels], or null
                    float* __restrict__ tile_m2,    // [N, row_tiles, out_channels]
                    RecordGradientSums tile_sums,   // [N, classes · row_tiles, out_channels] each, or null
-                   bool aligned,                   // `in` may be read 16 bytes at a time
+                   bool aligned,                   // `in` may be read four values at a time
                    bool output_aligned) {          // and so may the output whose gradient it is
-  using Kernel = WindowKernel<P, kRows, kColumns>;
+  using Kernel = WindowKernel<P, S, kRows, kColumns>;
   using F = Format<P>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);

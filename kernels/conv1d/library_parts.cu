@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kMapThreads)
     const int i = first + v * kMapThreads + static_cast<int>(threadIdx.x);
     if (i >= values) continue;
     const int64_t c = group + i % C;
-    const float y = o.y[record + i];
+    const float y = o.y.as<float>()[record + i];
     const float g = o.relu && fmaf(y, o.scale[c], o.shift[c]) <= 0 ? 0 : dz[record + i];
     dy[record + i] = o.scale[c] * g - p.offset[c] - p.slope[c] * (y - o.mean[c]);
   }

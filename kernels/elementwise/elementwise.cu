@@ -45,20 +45,20 @@ struct Accumulate {
   __device__ __forceinline__ float operator()(const float* v) const { return v[Op::kInputs] + op(v); }
 };
 
-template <int N>
+template <int N, class S>
 struct Sources {
-  const float* of[N];  // each [count]
+  const S* of[N];  // each [count]
 };
 
 /// y may be one of the sources: a thread reads the elements that it writes, and no others.
-template <int V, class Op>
-__global__ __launch_bounds__(kThreads, 4) void map(int64_t count, Sources<Op::kInputs> from, float* y, Op op) {
+template <int V, class Op, class S>
+__global__ __launch_bounds__(kThreads, 4) void map(int64_t count, Sources<Op::kInputs, S> from, S* y, Op op) {
   const int64_t vectors = count / V;
   const int64_t first = int64_t{blockIdx.x} * (kThreads * kVectors) + threadIdx.x;
   Vector<V> values[kVectors][Op::kInputs];
   for (int k = 0; k < kVectors; ++k)
     for (int n = 0; n < Op::kInputs; ++n)
-      if (first + k * kThreads < vectors) values[k][n] = load<V>(from.of[n] + (first + k * kThreads) * V);
+      if (first + k * kThreads < vectors) values[k][n] = load_floats<V>(from.of[n] + (first + k * kThreads) * V);
 
   for (int k = 0; k < kVectors; ++k) {
     if (first + k * kThreads >= vectors) break;
@@ -68,47 +68,49 @@ __global__ __launch_bounds__(kThreads, 4) void map(int64_t count, Sources<Op::kI
       for (int n = 0; n < Op::kInputs; ++n) v[n] = values[k][n].lane[j];
       result.lane[j] = op(v);
     }
-    store(y + (first + k * kThreads) * V, result);
+    store_floats(y + (first + k * kThreads) * V, result);
   }
 
   if (blockIdx.x == 0 && threadIdx.x < count % V) {  // behind the last whole vector
     const int64_t i = vectors * V + threadIdx.x;
     float v[Op::kInputs];
-    for (int n = 0; n < Op::kInputs; ++n) v[n] = from.of[n][i];
-    y[i] = op(v);
+    for (int n = 0; n < Op::kInputs; ++n) v[n] = load_floats<1>(from.of[n] + i).lane[0];
+    store_floats(y + i, Vector<1>{op(v)});
   }
 }
 
-template <class Op>
-void launch_map(Queue& queue, int64_t count, const Sources<Op::kInputs>& from, float* y, const Op& op) {
+template <class Op, class... Inputs>
+void launch_map(Queue& queue, int64_t count, const Op& op, Series y, Inputs... inputs) {
+  static_assert(sizeof...(Inputs) == Op::kInputs);
   if (count == 0) return;
-  bool aligned = is_aligned({y});
-  for (const float* source : from.of) aligned &= is_aligned({source});
-  const int V = aligned ? 4 : 1;
-  const int64_t blocks = ceil_div(ceil_div<int64_t>(count, V), int64_t{kThreads} * kVectors);
-  launch(queue, {.grid = {blocks}, .block = {kThreads}}, aligned ? map<4, Op> : map<1, Op>, count, from, y, op);
+  const bool aligned = is_aligned({y.address(), inputs.address()...});
+  const int64_t blocks = ceil_div(ceil_div<int64_t>(count, aligned ? 4 : 1), int64_t{kThreads} * kVectors);
+  with_storage({y, inputs...}, [&]<class S>() {
+    launch(queue, {.grid = {blocks}, .block = {kThreads}}, aligned ? map<4, Op, S> : map<1, Op, S>, count,
+           Sources<Op::kInputs, S>{{inputs.template as<S>()...}}, y.as<S>(), op);
+  });
 }
 
-void relu(Queue& queue, int64_t count, const float* x, float* y) {
-  launch_map<Relu>(queue, count, {{x}}, y, {});
+void relu(Queue& queue, int64_t count, ConstSeries x, Series y) {
+  launch_map(queue, count, Relu{}, y, x);
 }
 
-void relu_backward(Queue& queue, int64_t count, const float* y, const float* dy, float* dx, GradientMode mode) {
+void relu_backward(Queue& queue, int64_t count, ConstSeries y, ConstSeries dy, Series dx, GradientMode mode) {
   if (mode == GradientMode::overwrite)
-    launch_map<ReluBackward>(queue, count, {{y, dy}}, dx, {});
+    launch_map(queue, count, ReluBackward{}, dx, y, dy);
   else
-    launch_map<Accumulate<ReluBackward>>(queue, count, {{y, dy, dx}}, dx, {});
+    launch_map(queue, count, Accumulate<ReluBackward>{}, dx, y, dy, dx);
 }
 
-void add(Queue& queue, int64_t count, const float* a, const float* b, float* y) {
-  launch_map<Add>(queue, count, {{a, b}}, y, {});
+void add(Queue& queue, int64_t count, ConstSeries a, ConstSeries b, Series y) {
+  launch_map(queue, count, Add{}, y, a, b);
 }
 
-void scale(Queue& queue, int64_t count, float factor, const float* x, float* y, GradientMode mode) {
+void scale(Queue& queue, int64_t count, float factor, ConstSeries x, Series y, GradientMode mode) {
   if (mode == GradientMode::overwrite)
-    launch_map<Scale>(queue, count, {{x}}, y, {factor});
+    launch_map(queue, count, Scale{factor}, y, x);
   else
-    launch_map<Accumulate<Scale>>(queue, count, {{x, y}}, y, {{factor}});
+    launch_map(queue, count, Accumulate<Scale>{{factor}}, y, x, y);
 }
 
 // ---- concatenation: threads walk over the rows of the joined tensor (channel_runs.h), so a thread stays on one side
@@ -124,16 +126,16 @@ struct Side {
   int64_t offset;
 };
 
-template <int V>
+template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void join_rows(ChannelRuns r, ConcatenateShape s,
-                                                            const float* __restrict__ a,  // [rows, C_a]
-                                                            const float* __restrict__ b,  // [rows, C_b]
-                                                            float* y) {                   // [rows, C_a + C_b]
+                                                            const S* __restrict__ a,  // [rows, C_a]
+                                                            const S* __restrict__ b,  // [rows, C_b]
+                                                            S* y) {                   // [rows, C_a + C_b]
   const RunPlace<V> here(r, blockIdx.x);
   const Side side(s, here.channel(0), here.row);
-  const float* from = (side.is_a ? a : b) + side.offset;
+  const S* from = (side.is_a ? a : b) + side.offset;
   const int64_t step = int64_t{here.rows_per_step()} * side.C;
-  Vector<V> values[kRowValues / V];
+  Vector<V, S> values[kRowValues / V];
   for (int k = 0; k < kRowValues / V; ++k)
     if (k < here.steps) values[k] = load<V>(from + k * step);
   for (int k = 0; k < kRowValues / V; ++k) {
@@ -142,16 +144,16 @@ __global__ __launch_bounds__(kRunThreads, 4) void join_rows(ChannelRuns r, Conca
   }
 }
 
-template <int V>
+template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void split_rows(ChannelRuns r, ConcatenateShape s,
-                                                             const float* __restrict__ dy,  // [rows, C_a + C_b]
-                                                             float* da,                     // [rows, C_a] or null
+                                                             const S* __restrict__ dy,  // [rows, C_a + C_b]
+                                                             S* da,                     // [rows, C_a] or null
                                                              bool add_da,
-                                                             float* db,  // [rows, C_b] or null
+                                                             S* db,  // [rows, C_b] or null
                                                              bool add_db) {
   const RunPlace<V> here(r, blockIdx.x);
   const Side side(s, here.channel(0), here.row);
-  float* to = side.is_a ? da : db;
+  S* to = side.is_a ? da : db;
   if (!to) return;
   to += side.offset;
   const bool accumulate = side.is_a ? add_da : add_db;
@@ -161,10 +163,10 @@ __global__ __launch_bounds__(kRunThreads, 4) void split_rows(ChannelRuns r, Conc
   for (int k = 0; k < kRowValues / V; ++k) {
     if (k >= here.steps) break;
     if (accumulate) {
-      const Vector<V> before = load<V>(to + k * step);
+      const Vector<V> before = load_floats<V>(to + k * step);
       for (int j = 0; j < V; ++j) values[k].lane[j] += before.lane[j];
     }
-    store(to + k * step, values[k]);
+    store_floats(to + k * step, values[k]);
   }
 }
 
@@ -177,36 +179,46 @@ bool takes_vectors(const ConcatenateShape& s, std::initializer_list<const void*>
   return s.C_a % 4 == 0 && s.C_b % 4 == 0 && is_aligned(pointers);
 }
 
-void concatenate(Queue& queue, const ConcatenateShape& s, const float* a, const float* b, float* y) {
+void concatenate(Queue& queue, const ConcatenateShape& s, ConstSeries a, ConstSeries b, Series y) {
   if (s.rows == 0) return;
-  const int V = takes_vectors(s, {a, b, y}) ? 4 : 1;
+  const int V = takes_vectors(s, {a.address(), b.address(), y.address()}) ? 4 : 1;
   const ChannelRuns r = runs_of(s, V);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? join_rows<4> : join_rows<1>, r, s, a, b, y);
+  with_storage({a, b, y}, [&]<class S>() {
+    launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? join_rows<4, S> : join_rows<1, S>, r, s, a.as<S>(),
+           b.as<S>(), y.as<S>());
+  });
 }
 
-void concatenate_backward(Queue& queue, const ConcatenateShape& s, const float* dy, float* da, GradientMode da_mode,
-                          float* db, GradientMode db_mode) {
+void concatenate_backward(Queue& queue, const ConcatenateShape& s, ConstSeries dy, Series da, GradientMode da_mode,
+                          Series db, GradientMode db_mode) {
   if (s.rows == 0) return;
-  const int V = takes_vectors(s, {dy, da, db}) ? 4 : 1;
+  const int V = takes_vectors(s, {dy.address(), da.address(), db.address()}) ? 4 : 1;
   const ChannelRuns r = runs_of(s, V);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? split_rows<4> : split_rows<1>, r, s, dy, da,
-         da_mode == GradientMode::accumulate, db, db_mode == GradientMode::accumulate);
+  with_storage({dy, da, db}, [&]<class S>() {
+    launch(queue, {.grid = r.grid(), .block = r.block(V)}, V == 4 ? split_rows<4, S> : split_rows<1, S>, r, s,
+           dy.as<S>(), da.as<S>(), da_mode == GradientMode::accumulate, db.as<S>(),
+           db_mode == GradientMode::accumulate);
+  });
 }
 
 // ---- leads
 
 /// A thread has one sample of a record and writes it to each lead's series: its neighbours write next to it. They read
 /// C values apart, but a block reads every byte of its lines, the first lead from memory and the others from the cache.
-__global__ __launch_bounds__(kThreads, 4) void split(SplitLeadsShape s, const float* __restrict__ x,  // [V, N, L, C]
-                                                     float* __restrict__ y) {                         // [V, C, N, L]
+template <class S>
+__global__ __launch_bounds__(kThreads, 4) void split(SplitLeadsShape s, const S* __restrict__ x,  // [V, N, L, C]
+                                                     S* __restrict__ y) {                         // [V, C, N, L]
   const int64_t m = blockIdx.x, l = int64_t{blockIdx.y} * kThreads + threadIdx.x;
   if (l >= s.L) return;
   const int64_t view = m / s.N, record = m % s.N;
   for (int c = 0; c < s.C; ++c) y[((view * s.C + c) * s.N + record) * s.L + l] = x[(m * s.L + l) * s.C + c];
 }
 
-void split_leads(Queue& queue, const SplitLeadsShape& s, const float* x, float* y) {
-  launch(queue, {.grid = {int64_t{s.V} * s.N, ceil_div(s.L, kThreads)}, .block = {kThreads}}, split, s, x, y);
+void split_leads(Queue& queue, const SplitLeadsShape& s, ConstSeries x, Series y) {
+  with_storage({x, y}, [&]<class S>() {
+    launch(queue, {.grid = {int64_t{s.V} * s.N, ceil_div(s.L, kThreads)}, .block = {kThreads}}, split<S>, s, x.as<S>(),
+           y.as<S>());
+  });
 }
 
 // ---- dropout
@@ -214,9 +226,9 @@ void split_leads(Queue& queue, const SplitLeadsShape& s, const float* x, float* 
 /// A thread takes four consecutive elements of a record, which are the four words of one Philox block: element i is
 /// word i % 4 of block i / 4. V = 4 needs records of a multiple of four elements; otherwise their starts are not
 /// aligned, and the last block of a record has fewer than four.
-template <int V>
-__global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t threshold, float factor, const float* x,
-                                                    float* y,  // [N, elements] both; y may be x
+template <int V, class S>
+__global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t threshold, float factor, const S* x,
+                                                    S* y,  // [N, elements] both; y may be x
                                                     bool accumulate) {
   const auto quads = static_cast<uint32_t>((s.elements + 3) / 4);  // of a record
   const int64_t begin = int64_t{blockIdx.x} * (kThreads * kVectors);
@@ -233,7 +245,7 @@ __global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t thr
     count[k] = record >= s.N ? 0 : s.elements - element < 4 ? static_cast<int>(s.elements - element) : 4;
     for (int j = 0; j < 4; j += V)
       if (j < count[k]) {
-        const Vector<V> part = load<V>(x + offset[k] + j);
+        const Vector<V> part = load_floats<V>(x + offset[k] + j);
         for (int lane = 0; lane < V; ++lane) values[k][j + lane] = part.lane[lane];
       }
   }
@@ -244,21 +256,24 @@ __global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t thr
     const Philox4 draws = stream.block(position % quads);
     for (int j = 0; j < 4; j += V)
       if (j < count[k]) {
-        Vector<V> part = accumulate ? load<V>(y + offset[k] + j) : Vector<V>{};
+        Vector<V> part = accumulate ? load_floats<V>(y + offset[k] + j) : Vector<V>{};
         for (int lane = 0; lane < V; ++lane)
           part.lane[lane] += draws.word[j + lane] >> 8 >= threshold ? values[k][j + lane] * factor : 0.0f;
-        store(y + offset[k] + j, part);
+        store_floats(y + offset[k] + j, part);
       }
   }
 }
 
-void dropout(Queue& queue, const DropoutShape& s, const float* x, float* y, GradientMode mode) {
+void dropout(Queue& queue, const DropoutShape& s, ConstSeries x, Series y, GradientMode mode) {
   if (s.N == 0 || s.elements == 0) return;
   const auto threshold = static_cast<uint32_t>(std::ceil(s.p * 0x1p24f));  // uniform < p, on the 24 bits themselves
   const int64_t quads = s.N * ceil_div<int64_t>(s.elements, 4);
-  launch(queue, {.grid = {ceil_div(quads, int64_t{kThreads} * kVectors)}, .block = {kThreads}},
-         s.elements % 4 == 0 && is_aligned({x, y}) ? drop<4> : drop<1>, s, threshold, 1 / (1 - s.p), x, y,
-         mode == GradientMode::accumulate);
+  const bool vectors = s.elements % 4 == 0 && is_aligned({x.address(), y.address()});
+  with_storage({x, y}, [&]<class S>() {
+    launch(queue, {.grid = {ceil_div(quads, int64_t{kThreads} * kVectors)}, .block = {kThreads}},
+           vectors ? drop<4, S> : drop<1, S>, s, threshold, 1 / (1 - s.p), x.as<S>(), y.as<S>(),
+           mode == GradientMode::accumulate);
+  });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "kernels/common/device.h"
 #include "kernels/common/philox.h"
+#include "kernels/common/series.h"
 #include "kernels/common/step_number.h"
 #include "kernels/common/table.h"
 
@@ -39,32 +40,33 @@ std::string text(const ConcatenateShape& shape);
 std::string text(const DropoutShape& shape);
 std::string text(const SplitLeadsShape& shape);
 
+/// The tensors of one call are stored alike, f32 or bf16.
 struct ElementwiseKernels {
   /// y = max(x, 0); y may be x.
-  Entry<"elementwise.relu", void(int64_t count, const float* x, float* y)> relu;
+  Entry<"elementwise.relu", void(int64_t count, ConstSeries x, Series y)> relu;
   /// dx = dy where y > 0, else 0; y is the output of relu. dx may be dy.
-  Entry<"elementwise.relu_backward", void(int64_t count, const float* y, const float* dy, float* dx, GradientMode mode)>
+  Entry<"elementwise.relu_backward", void(int64_t count, ConstSeries y, ConstSeries dy, Series dx, GradientMode mode)>
       relu_backward;
 
   /// y = a + b; y may be a or b.
-  Entry<"elementwise.add", void(int64_t count, const float* a, const float* b, float* y)> add;
+  Entry<"elementwise.add", void(int64_t count, ConstSeries a, ConstSeries b, Series y)> add;
 
   /// y = factor · x, or y += factor · x.
-  Entry<"elementwise.scale", void(int64_t count, float factor, const float* x, float* y, GradientMode mode)> scale;
+  Entry<"elementwise.scale", void(int64_t count, float factor, ConstSeries x, Series y, GradientMode mode)> scale;
 
   /// y[r] = (a[r], b[r]).
-  Entry<"elementwise.concatenate", void(const ConcatenateShape&, const float* a, const float* b, float* y)> concatenate;
+  Entry<"elementwise.concatenate", void(const ConcatenateShape&, ConstSeries a, ConstSeries b, Series y)> concatenate;
   /// da[r] = dy[r, :C_a], db[r] = dy[r, C_a:]; either may be null.
-  Entry<"elementwise.concatenate_backward", void(const ConcatenateShape&, const float* dy, float* da,
-                                                 GradientMode da_mode, float* db, GradientMode db_mode)>
+  Entry<"elementwise.concatenate_backward",
+        void(const ConcatenateShape&, ConstSeries dy, Series da, GradientMode da_mode, Series db, GradientMode db_mode)>
       concatenate_backward;
 
   /// x [V, N, L, C] → y [V, C, N, L]: one lead of all records after the other.
-  Entry<"elementwise.split_leads", void(const SplitLeadsShape&, const float* x, float* y)> split_leads;
+  Entry<"elementwise.split_leads", void(const SplitLeadsShape&, ConstSeries x, Series y)> split_leads;
 
   /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is
   /// drawn again, not stored. x, y [N, elements]; y may be x in mode overwrite.
-  Entry<"elementwise.dropout", void(const DropoutShape&, const float* x, float* y, GradientMode mode)> dropout;
+  Entry<"elementwise.dropout", void(const DropoutShape&, ConstSeries x, Series y, GradientMode mode)> dropout;
 };
 
 const ElementwiseKernels& elementwise_kernels(Device device);

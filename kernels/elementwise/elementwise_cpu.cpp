@@ -5,10 +5,13 @@
 #include <cmath>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace systole::kernels {
 namespace {
+
+using cpu::Narrowed, cpu::Widened;
 
 constexpr int64_t kPiece = 16384;  // elements per piece of work: 64 KB, a multiple of four (one Philox block)
 
@@ -31,25 +34,34 @@ void store(int64_t n, GradientMode mode, float* to, const Value& value) {
   }
 }
 
-void relu(Queue&, int64_t count, const float* x, float* y) {
+void relu(Queue&, int64_t count, ConstSeries x_series, Series y_series) {
+  const Widened x(x_series, count);
+  const Narrowed y(y_series, count);
   for_pieces(count, [&](int64_t begin, int64_t n) {
     store(n, GradientMode::overwrite, y + begin, [x = x + begin](int64_t i) { return x[i] < 0 ? 0.0f : x[i]; });
   });
 }
 
-void relu_backward(Queue&, int64_t count, const float* y, const float* dy, float* dx, GradientMode mode) {
+void relu_backward(Queue&, int64_t count, ConstSeries y_series, ConstSeries dy_series, Series dx_series,
+                   GradientMode mode) {
+  const Widened y(y_series, count), dy(dy_series, count);
+  const Narrowed dx(dx_series, count, mode == GradientMode::accumulate);
   for_pieces(count, [&](int64_t begin, int64_t n) {
     store(n, mode, dx + begin, [y = y + begin, dy = dy + begin](int64_t i) { return y[i] > 0 ? dy[i] : 0.0f; });
   });
 }
 
-void add(Queue&, int64_t count, const float* a, const float* b, float* y) {
+void add(Queue&, int64_t count, ConstSeries a_series, ConstSeries b_series, Series y_series) {
+  const Widened a(a_series, count), b(b_series, count);
+  const Narrowed y(y_series, count);
   for_pieces(count, [&](int64_t begin, int64_t n) {
     store(n, GradientMode::overwrite, y + begin, [a = a + begin, b = b + begin](int64_t i) { return a[i] + b[i]; });
   });
 }
 
-void scale(Queue&, int64_t count, float factor, const float* x, float* y, GradientMode mode) {
+void scale(Queue&, int64_t count, float factor, ConstSeries x_series, Series y_series, GradientMode mode) {
+  const Widened x(x_series, count);
+  const Narrowed y(y_series, count, mode == GradientMode::accumulate);
   for_pieces(count, [&](int64_t begin, int64_t n) {
     store(n, mode, y + begin, [factor, x = x + begin](int64_t i) { return factor * x[i]; });
   });
@@ -65,17 +77,22 @@ void for_rows(int64_t rows, int C, const Body& body) {
   });
 }
 
-void concatenate(Queue&, const ConcatenateShape& s, const float* a, const float* b, float* y) {
+void concatenate(Queue&, const ConcatenateShape& s, ConstSeries a_series, ConstSeries b_series, Series y_series) {
   const int C = s.C_a + s.C_b;
+  const Widened a(a_series, s.rows * s.C_a), b(b_series, s.rows * s.C_b);
+  const Narrowed y(y_series, s.rows * C);
   for_rows(s.rows, C, [&](int64_t row) {
     std::copy_n(a + row * s.C_a, s.C_a, y + row * C);
     std::copy_n(b + row * s.C_b, s.C_b, y + row * C + s.C_a);
   });
 }
 
-void concatenate_backward(Queue&, const ConcatenateShape& s, const float* dy, float* da, GradientMode da_mode,
-                          float* db, GradientMode db_mode) {
+void concatenate_backward(Queue&, const ConcatenateShape& s, ConstSeries dy_series, Series da_series,
+                          GradientMode da_mode, Series db_series, GradientMode db_mode) {
   const int C = s.C_a + s.C_b;
+  const Widened dy(dy_series, s.rows * C);
+  const Narrowed da(da_series, s.rows * s.C_a, da_mode == GradientMode::accumulate);
+  const Narrowed db(db_series, s.rows * s.C_b, db_mode == GradientMode::accumulate);
   for_rows(s.rows, C, [&](int64_t row) {
     const float* from = dy + row * C;
     if (da) store(s.C_a, da_mode, da + row * s.C_a, [from](int64_t i) { return from[i]; });
@@ -83,7 +100,10 @@ void concatenate_backward(Queue&, const ConcatenateShape& s, const float* dy, fl
   });
 }
 
-void split_leads(Queue&, const SplitLeadsShape& s, const float* x, float* y) {
+void split_leads(Queue&, const SplitLeadsShape& s, ConstSeries x_series, Series y_series) {
+  const int64_t count = int64_t{s.V} * s.N * s.L * s.C;
+  const Widened x(x_series, count);
+  const Narrowed y(y_series, count);
   parallel_for(int64_t{s.V} * s.N, [&](int64_t m) {
     const int64_t view = m / s.N, record = m % s.N;
     const float* from = x + m * s.L * s.C;
@@ -119,7 +139,9 @@ void drop(const DropoutShape& s, const RandomStream& stream, int64_t begin, int6
   }
 }
 
-void dropout(Queue&, const DropoutShape& s, const float* x, float* y, GradientMode mode) {
+void dropout(Queue&, const DropoutShape& s, ConstSeries x_series, Series y_series, GradientMode mode) {
+  const Widened x(x_series, s.N * s.elements);
+  const Narrowed y(y_series, s.N * s.elements, mode == GradientMode::accumulate);
   const int64_t pieces = (s.elements + kPiece - 1) / kPiece;  // per record
   parallel_for(s.N * pieces, [&](int64_t i) {
     const int64_t record = i / pieces;

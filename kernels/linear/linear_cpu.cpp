@@ -12,6 +12,7 @@
 #include "kernels/common/column_sums.h"
 #include "kernels/common/gemm_tile.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 #include "kernels/linear/linear.h"
 
 namespace systole::kernels::cpu {
@@ -64,12 +65,19 @@ void multiply(int M, const float* a, const RightMatrix& right, const float* bias
   });
 }
 
-void forward(Queue&, const LinearShape& s, const float* x, const float* w, const float* bias, float* y) {
-  multiply(s.M, x, {s.D_in, s.D_out, w, s.D_out, 1}, bias, GradientMode::overwrite, y);
+int64_t weights_of(const LinearShape& s) {
+  return int64_t{s.D_in} * s.D_out;
 }
 
-void input_gradient(Queue&, const LinearShape& s, const float* dy, const float* w, float* dx, GradientMode mode) {
-  multiply(s.M, dy, {s.D_out, s.D_in, w, 1, s.D_out}, nullptr, mode, dx);
+void forward(Queue& queue, const LinearShape& s, const float* x, const float* w, const float* bias, float* y) {
+  const Rounded x_factors(queue.precision(), x, int64_t{s.M} * s.D_in), w_factors(queue.precision(), w, weights_of(s));
+  multiply(s.M, x_factors, {s.D_in, s.D_out, w_factors, s.D_out, 1}, bias, GradientMode::overwrite, y);
+}
+
+void input_gradient(Queue& queue, const LinearShape& s, const float* dy, const float* w, float* dx, GradientMode mode) {
+  const Rounded dy_factors(queue.precision(), dy, int64_t{s.M} * s.D_out);
+  const Rounded w_factors(queue.precision(), w, weights_of(s));
+  multiply(s.M, dy_factors, {s.D_out, s.D_in, w_factors, 1, s.D_out}, nullptr, mode, dx);
 }
 
 /// c[r, columns] = add[r, columns] + Σ_d block[d, r] · panel[d, columns] for `rows` columns r of a block [depth,
@@ -115,16 +123,18 @@ void bias_gradient(const LinearShape& s, const float* dy, float* dbias, Gradient
   for (int o = 0; o < s.D_out; ++o) dbias[o] += sum[o];
 }
 
-void weight_gradient(Queue&, const LinearShape& s, const float* x, const float* dy, float* dw, float* dbias,
+void weight_gradient(Queue& queue, const LinearShape& s, const float* x, const float* dy, float* dw, float* dbias,
                      GradientMode mode) {
-  const float* packed_dy = pack({s.M, s.D_out, dy, s.D_out, 1});
+  const Rounded x_factors(queue.precision(), x, int64_t{s.M} * s.D_in);
+  const Rounded dy_factors(queue.precision(), dy, int64_t{s.M} * s.D_out);
+  const float* packed_dy = pack({s.M, s.D_out, dy_factors, s.D_out, 1});
   const int panels = panel_count(s.D_out);
   const int blocks = (s.D_in + kRowBlock - 1) / kRowBlock;
   const int groups = std::clamp(4 * threads() / blocks, 1, panels);  // of panels: enough units for all threads
   parallel_for(int64_t{blocks} * groups, [&](int64_t unit) {
     const int first = static_cast<int>(unit / groups) * kRowBlock;
     const int rows = std::min(kRowBlock, s.D_in - first);
-    weight_gradient_rows(s, x, packed_dy, first, rows, piece_of(panels, groups, unit % groups), mode, dw);
+    weight_gradient_rows(s, x_factors, packed_dy, first, rows, piece_of(panels, groups, unit % groups), mode, dw);
   });
   if (dbias) bias_gradient(s, dy, dbias, mode);
 }

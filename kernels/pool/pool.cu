@@ -24,9 +24,9 @@ struct MeanShared {
   float sum[kRunLanes];
 };
 
-template <int V>
+template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void sum_pieces(ChannelRuns r,
-                                                             const float* __restrict__ x,  // [N, L, C]
+                                                             const S* __restrict__ x,  // [N, L, C]
                                                              PendingAffine pending, int records_per_group,
                                                              float* piece_sum) {  // [N, pieces, C]
   auto& shared = *dynamic_shared<MeanShared>();
@@ -68,26 +68,28 @@ __global__ __launch_bounds__(kThreads) void mean_of_pieces(int64_t count, int64_
   y[i] = static_cast<float>(sum / L);
 }
 
-template <int V>
-void launch_mean(Queue& queue, const MeanShape& s, const float* x, const PendingAffine& pending, float* y) {
+template <int V, class S>
+void launch_mean(Queue& queue, const MeanShape& s, const S* x, const PendingAffine& pending, float* y) {
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
   const int64_t outputs = int64_t{s.N} * s.C;
   auto* piece_sum = scratch<float>(queue, static_cast<size_t>(outputs * r.pieces));
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MeanShared)}, sum_pieces<V>, r, x,
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MeanShared)}, sum_pieces<V, S>, r, x,
          pending, s.N / pending.groups, piece_sum);
   launch(queue, {.grid = {ceil_div(outputs, int64_t{kThreads})}, .block = {kThreads}}, mean_of_pieces, outputs,
          r.pieces, s.L, s.C, piece_sum, y);
 }
 
-void mean_forward(Queue& queue, const MeanShape& s, const float* x, const PendingAffine& pending, float* y) {
-  (fits_vectors(s.L, s.C, {x}) ? launch_mean<4> : launch_mean<1>)(queue, s, x, pending, y);
+void mean_forward(Queue& queue, const MeanShape& s, ConstSeries x, const PendingAffine& pending, float* y) {
+  with_storage({x}, [&]<class S>() {
+    (fits_vectors(s.L, s.C, {x.address()}) ? launch_mean<4, S> : launch_mean<1, S>)(queue, s, x.as<S>(), pending, y);
+  });
 }
 
 /// Every thread divides once and stores its value at all of its steps.
-template <int V>
+template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void spread_mean(ChannelRuns r, float L,
                                                               const float* __restrict__ dy,  // [N, C]
-                                                              float* dz,                     // [N, L, C]
+                                                              S* dz,                         // [N, L, C]
                                                               bool accumulate) {
   const RunPlace<V> here(r, blockIdx.x);
   Vector<V> part = of_channels(here, dy + here.group * r.C), before[kValues / V];
@@ -96,19 +98,22 @@ __global__ __launch_bounds__(kRunThreads, 4) void spread_mean(ChannelRuns r, flo
   if (accumulate) load_steps(before, here, 0, dz);
   for (int k = 0; k < kValues / V; ++k) {
     for (int j = 0; j < V; ++j) before[k].lane[j] += part.lane[j];
-    if (k < here.steps) store(dz + here.at(k), before[k]);
+    if (k < here.steps) store_floats(dz + here.at(k), before[k]);
   }
 }
 
-template <int V>
-void launch_spread(Queue& queue, const MeanShape& s, const float* dy, float* dz, GradientMode mode) {
+template <int V, class S>
+void launch_spread(Queue& queue, const MeanShape& s, const float* dy, S* dz, GradientMode mode) {
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, spread_mean<V>, r, static_cast<float>(s.L), dy, dz,
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, spread_mean<V, S>, r, static_cast<float>(s.L), dy, dz,
          mode == GradientMode::accumulate);
 }
 
-void mean_backward(Queue& queue, const MeanShape& s, const float* dy, float* dz, GradientMode mode) {
-  (fits_vectors(s.L, s.C, {dz}) ? launch_spread<4> : launch_spread<1>)(queue, s, dy, dz, mode);
+void mean_backward(Queue& queue, const MeanShape& s, const float* dy, Series dz, GradientMode mode) {
+  with_storage({dz}, [&]<class S>() {
+    (fits_vectors(s.L, s.C, {dz.address()}) ? launch_spread<4, S> : launch_spread<1, S>)(queue, s, dy, dz.as<S>(),
+                                                                                         mode);
+  });
 }
 
 // ---- maximum
@@ -116,45 +121,45 @@ void mean_backward(Queue& queue, const MeanShape& s, const float* dy, float* dz,
 // A thread's V values are channels of one row, so V is 1 unless it divides C.
 constexpr int kOutputs = 8;  // per thread, of one tensor
 
-template <int V>
+template <int V, class S, class Out>
 __global__ __launch_bounds__(kRunThreads, 4) void max_of_windows(ChannelRuns r, MaxPoolShape s,
-                                                                 const float* __restrict__ x,  // [N, L, C]
-                                                                 float* y,                     // [N, L_out, C]
-                                                                 int32_t* index) {             // [N, L_out, C]
+                                                                 const S* __restrict__ x,  // [N, L, C]
+                                                                 Out* y,                   // [N, L_out, C]
+                                                                 int32_t* index) {         // [N, L_out, C]
   const RunPlace<V> here(r, blockIdx.x);
   for (int k = 0; k < here.steps; ++k) {
     const int start = (static_cast<int>(here.row) + k * here.rows_per_step()) * s.stride - s.padding;
     const int first = start > 0 ? start : 0, end = start + s.window < s.L ? start + s.window : s.L;
-    const float* row = x + (here.group * s.L + first) * s.C + here.channel(0);
-    Vector<V> best = load<V>(row);
+    const S* row = x + (here.group * s.L + first) * s.C + here.channel(0);
+    Vector<V> best = load_floats<V>(row);
     Vector<V, int32_t> where;
     for (int j = 0; j < V; ++j) where.lane[j] = first;
 #pragma unroll 4
     for (int i = first + 1; i < end; ++i) {
       row += s.C;
-      const Vector<V> value = load<V>(row);
+      const Vector<V> value = load_floats<V>(row);
       for (int j = 0; j < V; ++j) {  // the earlier one of equals, the first NaN
         const bool take = !(value.lane[j] <= best.lane[j]) && best.lane[j] == best.lane[j];
         best.lane[j] = take ? value.lane[j] : best.lane[j];
         where.lane[j] = take ? i : where.lane[j];
       }
     }
-    store(y + here.at(k), best);
+    store_floats(y + here.at(k), best);
     store(index + here.at(k), where);
   }
 }
 
-template <int V>
+template <int V, class Out, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void gather_max(ChannelRuns r, MaxPoolShape s, int L_out,
-                                                             const float* __restrict__ dy,       // [N, L_out, C]
+                                                             const Out* __restrict__ dy,         // [N, L_out, C]
                                                              const int32_t* __restrict__ index,  // [N, L_out, C]
-                                                             float* dx,                          // [N, L, C]
+                                                             S* dx,                              // [N, L, C]
                                                              bool accumulate) {
   const RunPlace<V> here(r, blockIdx.x);
   for (int k = 0; k < here.steps; ++k) {
     const int i = static_cast<int>(here.row) + k * here.rows_per_step();
-    float* const to = dx + here.at(k);
-    Vector<V> sum = accumulate ? load<V>(to) : Vector<V>{};
+    S* const to = dx + here.at(k);
+    Vector<V> sum = accumulate ? load_floats<V>(to) : Vector<V>{};
     // the windows l with l·stride − padding ≤ i < l·stride − padding + window
     const int past = i + s.padding - s.window, begun = (i + s.padding) / s.stride;
     const int first = past < 0 ? 0 : past / s.stride + 1, last = begun < L_out ? begun : L_out - 1;
@@ -162,34 +167,43 @@ __global__ __launch_bounds__(kRunThreads, 4) void gather_max(ChannelRuns r, MaxP
     for (int l = first; l <= last; ++l) {
       const int64_t from = (here.group * L_out + l) * s.C + here.channel(0);
       const Vector<V, int32_t> where = load<V>(index + from);
-      const Vector<V> value = load<V>(dy + from);
+      const Vector<V> value = load_floats<V>(dy + from);
       for (int j = 0; j < V; ++j) sum.lane[j] += where.lane[j] == i ? value.lane[j] : 0.0f;
     }
-    store(to, sum);
+    store_floats(to, sum);
   }
 }
 
-template <int V>
-void launch_max(Queue& queue, const MaxPoolShape& s, const float* x, float* y, int32_t* index) {
+template <int V, class S, class Out>
+void launch_max(Queue& queue, const MaxPoolShape& s, const S* x, Out* y, int32_t* index) {
   const ChannelRuns r = channel_runs(s.N, s.L_out(), s.C, V, kOutputs);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, max_of_windows<V>, r, s, x, y, index);
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, max_of_windows<V, S, Out>, r, s, x, y, index);
 }
 
-void max_forward(Queue& queue, const MaxPoolShape& s, const float* x, float* y, int32_t* index) {
-  (s.C % 4 == 0 && is_aligned({x, y, index}) ? launch_max<4> : launch_max<1>)(queue, s, x, y, index);
+void max_forward(Queue& queue, const MaxPoolShape& s, ConstSeries x, Series y, int32_t* index) {
+  const bool vectors = s.C % 4 == 0 && is_aligned({x.address(), y.address(), index});
+  with_storage({x}, [&]<class S>() {
+    with_storage({y}, [&]<class Out>() {
+      (vectors ? launch_max<4, S, Out> : launch_max<1, S, Out>)(queue, s, x.as<S>(), y.as<Out>(), index);
+    });
+  });
 }
 
-template <int V>
-void launch_gather(Queue& queue, const MaxPoolShape& s, const float* dy, const int32_t* index, float* dx,
-                   GradientMode mode) {
+template <int V, class Out, class S>
+void launch_gather(Queue& queue, const MaxPoolShape& s, const Out* dy, const int32_t* index, S* dx, GradientMode mode) {
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kOutputs);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, gather_max<V>, r, s, s.L_out(), dy, index, dx,
+  launch(queue, {.grid = r.grid(), .block = r.block(V)}, gather_max<V, Out, S>, r, s, s.L_out(), dy, index, dx,
          mode == GradientMode::accumulate);
 }
 
-void max_backward(Queue& queue, const MaxPoolShape& s, const float* dy, const int32_t* index, float* dx,
+void max_backward(Queue& queue, const MaxPoolShape& s, ConstSeries dy, const int32_t* index, Series dx,
                   GradientMode mode) {
-  (s.C % 4 == 0 && is_aligned({dy, index, dx}) ? launch_gather<4> : launch_gather<1>)(queue, s, dy, index, dx, mode);
+  const bool vectors = s.C % 4 == 0 && is_aligned({dy.address(), index, dx.address()});
+  with_storage({dx}, [&]<class S>() {
+    with_storage({dy}, [&]<class Out>() {
+      (vectors ? launch_gather<4, Out, S> : launch_gather<1, Out, S>)(queue, s, dy.as<Out>(), index, dx.as<S>(), mode);
+    });
+  });
 }
 
 }  // namespace

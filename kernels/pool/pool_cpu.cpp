@@ -6,11 +6,14 @@
 
 #include "kernels/common/lanes.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 #include "kernels/pool/pool.h"
 
 namespace systole::kernels {
 
 namespace {
+
+using cpu::Narrowed, cpu::Widened;
 
 constexpr int kRunsPerSum = 64;  // runs added up in float before the double takes over
 
@@ -47,7 +50,8 @@ void mean_of_record(const MeanShape& s, const float* x, const float* scale, cons
   for (int c = 0; c < s.C; ++c) y[c] = static_cast<float>(sum[c] / s.L);
 }
 
-void mean_forward(Queue&, const MeanShape& s, const float* x, const PendingAffine& pending, float* y) {
+void mean_forward(Queue&, const MeanShape& s, ConstSeries x_series, const PendingAffine& pending, float* y) {
+  const Widened x(x_series, int64_t{s.N} * s.L * s.C);
   const auto record = !pending.scale ? (pending.relu ? mean_of_record<false, true> : mean_of_record<false, false>)
                                      : (pending.relu ? mean_of_record<true, true> : mean_of_record<true, false>);
   parallel_for(s.N, [&](int64_t n) {
@@ -58,7 +62,8 @@ void mean_forward(Queue&, const MeanShape& s, const float* x, const PendingAffin
   });
 }
 
-void mean_backward(Queue&, const MeanShape& s, const float* dy, float* dz, GradientMode mode) {
+void mean_backward(Queue&, const MeanShape& s, const float* dy, Series dz_series, GradientMode mode) {
+  const Narrowed dz(dz_series, int64_t{s.N} * s.L * s.C, mode == GradientMode::accumulate);
   const int width = lanes_of(s.C);
   parallel_for(s.N, [&](int64_t n) {
     float* lanes = thread_scratch(0, width);
@@ -85,8 +90,10 @@ void take_larger(int C, const float* row, int32_t position, float* y, int32_t* i
   }
 }
 
-void max_forward(Queue&, const MaxPoolShape& s, const float* x, float* y, int32_t* index) {
+void max_forward(Queue&, const MaxPoolShape& s, ConstSeries x_series, Series y_series, int32_t* index) {
   const int L_out = s.L_out();
+  const Widened x(x_series, int64_t{s.N} * s.L * s.C);
+  const Narrowed y(y_series, int64_t{s.N} * L_out * s.C);
   parallel_for(s.N, [&](int64_t n) {
     const float* record = x + n * s.L * s.C;
     for (int l = 0; l < L_out; ++l) {
@@ -106,8 +113,11 @@ void add_where(int C, int32_t position, const float* dy, const int32_t* index, f
   for (int c = 0; c < C; ++c) dx[c] += index[c] == position ? dy[c] : 0.0f;
 }
 
-void max_backward(Queue&, const MaxPoolShape& s, const float* dy, const int32_t* index, float* dx, GradientMode mode) {
+void max_backward(Queue&, const MaxPoolShape& s, ConstSeries dy_series, const int32_t* index, Series dx_series,
+                  GradientMode mode) {
   const int L_out = s.L_out();
+  const Widened dy(dy_series, int64_t{s.N} * L_out * s.C);
+  const Narrowed dx(dx_series, int64_t{s.N} * s.L * s.C, mode == GradientMode::accumulate);
   parallel_for(s.N, [&](int64_t n) {
     for (int i = 0; i < s.L; ++i) {
       float* to = dx + (n * s.L + i) * s.C;

@@ -7,6 +7,7 @@
 
 #include "kernels/common/device.h"
 #include "kernels/common/philox.h"
+#include "kernels/common/series.h"
 #include "kernels/common/step_number.h"
 #include "kernels/common/table.h"
 
@@ -24,16 +25,17 @@ struct BlockMaskShape {
 
 std::string text(const BlockMaskShape& shape);
 
+/// The series of one call are stored alike, f32 or bf16.
 struct ReconstructionKernels {
   /// y = 0 in masked blocks, x elsewhere. x, y [N, L, C]; y may be x.
-  Entry<"reconstruction.mask_blocks", void(const BlockMaskShape&, const float* x, float* y)> mask_blocks;
+  Entry<"reconstruction.mask_blocks", void(const BlockMaskShape&, ConstSeries x, Series y)> mask_blocks;
 
   /// loss = (1/count) Σ (x − target)²; one float. Summed in an order that depends on the count alone.
-  Entry<"reconstruction.squared_error_forward", void(int64_t count, const float* x, const float* target, float* loss)>
+  Entry<"reconstruction.squared_error_forward", void(int64_t count, ConstSeries x, ConstSeries target, float* loss)>
       squared_error_forward;
   /// dx = upstream · 2 (x − target) / count. upstream is one float in the device's memory.
   Entry<"reconstruction.squared_error_backward",
-        void(int64_t count, const float* x, const float* target, const float* upstream, float* dx, GradientMode mode)>
+        void(int64_t count, ConstSeries x, ConstSeries target, const float* upstream, Series dx, GradientMode mode)>
       squared_error_backward;
 };
 

@@ -4,10 +4,13 @@
 #include <vector>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/series_cpu.h"
 #include "kernels/reconstruction/reconstruction.h"
 
 namespace systole::kernels {
 namespace {
+
+using cpu::Narrowed, cpu::Widened;
 
 constexpr int64_t kPiece = 4096;  // values of a piece of work; fixes the order of the sum
 
@@ -18,7 +21,11 @@ void for_pieces(int64_t count, const Body& body) {
                [&](int64_t piece) { body(piece, piece * kPiece, std::min(kPiece, count - piece * kPiece)); });
 }
 
-void mask_blocks(Queue&, const BlockMaskShape& s, const float* x, float* y) {
+void mask_blocks(Queue&, const BlockMaskShape& s, ConstSeries x_series, Series y_series) {
+  const Widened x_values(x_series, int64_t{s.N} * s.L * s.C);
+  const Narrowed y_values(y_series, int64_t{s.N} * s.L * s.C);
+  const float* const x = x_values;
+  float* const y = y_values;
   const int64_t record_size = int64_t{s.L} * s.C, block_size = int64_t{s.block} * s.C;
   parallel_for(s.N, [&](int64_t n) {
     const RandomStream stream(s.seed, Purpose::block_mask, s.step, static_cast<uint32_t>(n));
@@ -32,7 +39,9 @@ void mask_blocks(Queue&, const BlockMaskShape& s, const float* x, float* y) {
   });
 }
 
-void squared_error_forward(Queue&, int64_t count, const float* x, const float* target, float* loss) {
+void squared_error_forward(Queue&, int64_t count, ConstSeries x_series, ConstSeries target_series, float* loss) {
+  const Widened x_values(x_series, count), target_values(target_series, count);
+  const float *const x = x_values, *const target = target_values;
   std::vector<double> part(static_cast<size_t>((count + kPiece - 1) / kPiece));
   for_pieces(count, [&](int64_t piece, int64_t begin, int64_t n) {
     double sum = 0;
@@ -48,8 +57,12 @@ void squared_error_forward(Queue&, int64_t count, const float* x, const float* t
   *loss = static_cast<float>(sum / static_cast<double>(count));
 }
 
-void squared_error_backward(Queue&, int64_t count, const float* x, const float* target, const float* upstream,
-                            float* dx, GradientMode mode) {
+void squared_error_backward(Queue&, int64_t count, ConstSeries x_series, ConstSeries target_series,
+                            const float* upstream, Series dx_series, GradientMode mode) {
+  const Widened x_values(x_series, count), target_values(target_series, count);
+  const Narrowed dx_values(dx_series, count, mode == GradientMode::accumulate);
+  const float *const x = x_values, *const target = target_values;
+  float* const dx = dx_values;
   const auto slope = static_cast<float>(2.0 * *upstream / static_cast<double>(count));
   for_pieces(count, [&](int64_t, int64_t begin, int64_t n) {
 #pragma omp simd

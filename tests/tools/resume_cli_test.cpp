@@ -38,8 +38,8 @@ fs::path previous_of(const fs::path& out) {
   return out.parent_path() / "x.state.previous";
 }
 
-/// A run that was ended by kill -9 when its metrics had so many lines. The previous state is there, and the state, unless
-/// it was ended between the two renames of a save.
+/// A run that was ended by kill -9 when its metrics had so many lines. The previous state is there, and the state,
+/// unless it was ended between the two renames of a save.
 void run_until_lines(const std::string& options, const fs::path& out, int64_t lines) {
   Process process(command(options, out));
   process.run_until([&] { return lines_in(out.parent_path() / "x.metrics.jsonl") >= lines; });

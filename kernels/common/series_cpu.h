@@ -1,0 +1,99 @@
+// Precisions other than f32 on the cpu device, whose kernels read, multiply and write f32. A series that is stored as
+// bf16 goes through f32 memory of its own, and factors are rounded before they are multiplied, as the tensor cores
+// round them: the cpu shows what a precision does to a training, it does not gain from it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/common/device.h"
+#include "kernels/common/parallel.h"
+#include "kernels/common/series.h"
+
+namespace systole::kernels::cpu {
+
+/// The values of a series of `count`, as f32.
+class Widened {
+ public:
+  Widened(ConstSeries series, int64_t count) {
+    if (series.storage() == Storage::f32) {
+      values_ = series;
+      return;
+    }
+    if (!series) return;
+    own_.resize(static_cast<size_t>(count));
+    const bf16* from = series.as<bf16>();
+    for_values(count, [&](int64_t i) { own_[static_cast<size_t>(i)] = to_float(from[i]); });
+    values_ = own_.data();
+  }
+  Widened(const Widened&) = delete;
+  Widened& operator=(const Widened&) = delete;
+  operator const float*() const { return values_; }  // NOLINT: that is what it is for
+
+  template <class Body>
+  static void for_values(int64_t count, const Body& body) {
+    constexpr int64_t kPiece = 16384;
+    parallel_for((count + kPiece - 1) / kPiece, [&](int64_t piece) {
+      const int64_t end = (piece + 1) * kPiece < count ? (piece + 1) * kPiece : count;
+      for (int64_t i = piece * kPiece; i < end; ++i) body(i);
+    });
+  }
+
+ private:
+  const float* values_ = nullptr;
+  std::vector<float> own_;
+};
+
+/// A series that is written: rounded to bf16 where it is stored so, at the end of the object's life. `adds`: what it
+/// holds is read too.
+class Narrowed {
+ public:
+  Narrowed(Series series, int64_t count, bool adds = false) : series_(series), count_(count) {
+    if (series.storage() == Storage::f32) {
+      values_ = series;
+      return;
+    }
+    if (!series) return;
+    own_.resize(static_cast<size_t>(count));
+    values_ = own_.data();
+    const bf16* from = series.as<bf16>();
+    if (adds) Widened::for_values(count, [&](int64_t i) { values_[i] = to_float(from[i]); });
+  }
+  ~Narrowed() {
+    if (own_.empty()) return;
+    bf16* to = series_.as<bf16>();
+    Widened::for_values(count_, [&](int64_t i) { to[i] = to_bf16(values_[i]); });
+  }
+  Narrowed(const Narrowed&) = delete;
+  Narrowed& operator=(const Narrowed&) = delete;
+  operator float*() const { return values_; }  // NOLINT
+
+ private:
+  Series series_;
+  int64_t count_;
+  float* values_ = nullptr;
+  std::vector<float> own_;
+};
+
+/// Factors as the tensor cores of a precision see them. In f32 they are where they were.
+class Rounded {
+ public:
+  Rounded(Precision precision, const float* values, int64_t count) : values_(values) {
+    if (precision == Precision::f32) return;
+    own_.resize(static_cast<size_t>(count));
+    Widened::for_values(count, [&](int64_t i) {
+      const float x = values[i];
+      own_[static_cast<size_t>(i)] = precision == Precision::bf16 ? to_float(to_bf16(x)) : to_tf32(x);
+    });
+    values_ = own_.data();
+  }
+  Rounded(const Rounded&) = delete;
+  Rounded& operator=(const Rounded&) = delete;
+  operator const float*() const { return values_; }  // NOLINT
+
+ private:
+  const float* values_;
+  std::vector<float> own_;
+};
+
+}  // namespace systole::kernels::cpu
