@@ -15,8 +15,8 @@ namespace systole::benchmarks {
 /// they find their inputs in memory, as they would after other work.
 class DeviceMemory {
  public:
-  /// One copy where not `rotating`.
-  DeviceMemory(Queue& queue, const Problem& problem, bool rotating);
+  /// One copy where not `rotating`. `series`: how the problem's series are stored.
+  DeviceMemory(Queue& queue, const Problem& problem, bool rotating, kernels::Storage series = kernels::Storage::f32);
 
   const Memory& copy(int64_t turn) const { return copies_[static_cast<size_t>(turn) % copies_.size()]; }
   /// Of all copies together.
@@ -25,6 +25,9 @@ class DeviceMemory {
   std::vector<std::vector<float>> results(Queue& queue, const Problem& problem) const;
 
  private:
+  bool is_bf16(const Problem& problem, int buffer) const;
+
+  kernels::Storage series_;
   std::vector<std::shared_ptr<std::byte>> memory_;
   std::vector<Memory> copies_;
   double bytes_;

@@ -64,6 +64,11 @@ int Problem::updated(int buffer) {
   return buffer;
 }
 
+int Problem::series(int buffer) {
+  stored.push_back(buffer);
+  return buffer;
+}
+
 // ---- families
 
 namespace {
@@ -73,8 +78,13 @@ struct Normalized {
   int y, mean, scale, shift;
 
   Normalized(Problem& p, int64_t size, int64_t columns)
-      : y(p.normal(size)), mean(p.normal(columns, 0.1f)), scale(p.positive(columns)), shift(p.normal(columns)) {}
-  NormalizedOutput in(const Memory& m, int groups) const { return {m[y], m[mean], m[scale], m[shift], groups, true}; }
+      : y(p.series(p.normal(size))),
+        mean(p.normal(columns, 0.1f)),
+        scale(p.positive(columns)),
+        shift(p.normal(columns)) {}
+  NormalizedOutput in(const Memory& m, int groups, Storage storage = Storage::f32) const {
+    return {ConstSeries(m[y], storage), m[mean], m[scale], m[shift], groups, true};
+  }
 };
 
 void add_batch_norm(Cases& cases) {
@@ -112,13 +122,20 @@ void add_batch_norm(Cases& cases) {
       };
     });
     const int64_t records = int64_t{s.N} * s.C;
-    add(cases, "batch_norm.combine", c.name, 6.0 * records, c.finish_bytes(), [=](Problem& p) -> Run {
-      const int record_mean = p.normal(records), m2 = p.positive(records), mean = p.result(columns),
-                var = p.result(columns);
-      return [=](Queue& q, const Memory& m) {
-        batch_norm_kernels(q.device()).combine(q, s, m[record_mean], m[m2], m[mean], m[var]);
-      };
-    });
+    if (s.rows_per_group() > 1)  // one row has no unbiased variance
+      add(cases, "batch_norm.finish_statistics", c.name, 6.0 * records + 12.0 * columns, c.finish_bytes(),
+          [=](Problem& p) -> Run {
+            const int record_mean = p.normal(records), m2 = p.positive(records), gamma = p.normal(s.C),
+                      beta = p.normal(s.C), mean = p.result(columns), var = p.result(columns),
+                      scale = p.result(columns), shift = p.result(columns), running_mean = p.updated(p.normal(s.C)),
+                      running_var = p.updated(p.positive(s.C));
+            return [=](Queue& q, const Memory& m) {
+              batch_norm_kernels(q.device())
+                  .finish_statistics(q, s, m[record_mean], m[m2],
+                                     {m[gamma], m[beta], 1e-5f, 0.1f, m[mean], m[var], m[scale], m[shift],
+                                      m[running_mean], m[running_var]});
+            };
+          });
     add(cases, "batch_norm.fold", c.name, 5.0 * columns, 16.0 * columns, [=](Problem& p) -> Run {
       const int mean = p.normal(columns), var = p.positive(columns), gamma = p.normal(s.C), beta = p.normal(s.C),
                 scale = p.result(columns), shift = p.result(columns);
@@ -126,7 +143,7 @@ void add_batch_norm(Cases& cases) {
         batch_norm_kernels(q.device()).fold(q, s, m[mean], m[var], m[gamma], m[beta], 1e-5f, m[scale], m[shift]);
       };
     });
-    if (int64_t{s.N} / s.groups * s.L > 1)  // one row has no unbiased variance
+    if (s.rows_per_group() > 1)  // one row has no unbiased variance
       add(cases, "batch_norm.update_running", c.name, 7.0 * columns, 8.0 * columns + 16.0 * s.C,
           [=](Problem& p) -> Run {
             const int mean = p.normal(columns), var = p.positive(columns), running_mean = p.updated(p.normal(s.C)),
@@ -176,7 +193,7 @@ void add_classification(Cases& cases) {
   }
 }
 
-using Conv1dRun = std::function<void(const Conv1dKernels&, Queue&, const Memory&)>;
+using Conv1dRun = std::function<void(const Conv1dKernels&, Queue&, const Memory&, Storage)>;
 
 /// What a convolution does beside the product: oneDNN has it alone.
 enum class Convolution { plain, fused };
@@ -188,14 +205,21 @@ void add_convolution(Cases& cases, const char* kernel, Convolution kind, const C
                      Problem p;
                      const Conv1dRun run = prepare(p);
                      p.add("systole",
-                           [=](Queue& q, const Memory& m) { run(SYSTOLE_TABLE_OF(q.device(), conv1d), q, m); });
+                           [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::f32); });
+                     if (device != Device::cpu && Queue(device).precision() == Precision::bf16) {
+                       const double series = static_cast<double>(c.shape.input_size() + c.shape.output_size());
+                       p.variants.push_back(
+                           {"systole bf16 series",
+                            [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::bf16); },
+                            Storage::bf16, c.bytes() - 2 * series});
+                     }
 #if defined(SYSTOLE_CUDNN)
                      if (device == Device::cuda)
-                       p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m); });
+                       p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m, Storage::f32); });
 #endif
 #if defined(SYSTOLE_ONEDNN)
                      if (device == Device::cpu && kind == Convolution::plain)
-                       p.add("onednn", [=](Queue& q, const Memory& m) { run(onednn_conv1d, q, m); });
+                       p.add("onednn", [=](Queue& q, const Memory& m) { run(onednn_conv1d, q, m, Storage::f32); });
 #endif
                      (void)device;
                      (void)kind;
@@ -208,44 +232,47 @@ void add_conv1d(Cases& cases) {
     const Conv1dShape s = c.shape;
     const float weight = 1 / std::sqrt(static_cast<float>(s.K * s.C_in));
     add_convolution(cases, "conv1d.forward", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
-      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight), bias = p.normal(s.C_out),
-                y = p.result(s.output_size());
-      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.forward(q, s, m[x], {}, m[w], m[bias], m[y], {});
+      const int x = p.series(p.normal(s.input_size())), w = p.normal(s.weight_size(), weight), bias = p.normal(s.C_out),
+                y = p.series(p.result(s.output_size()));
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+        k.forward(q, s, ConstSeries(m[x], storage), {}, m[w], m[bias], Series(m[y], storage), {});
       };
     });
-    add_convolution(cases, "conv1d.forward, normalising, with moments", Convolution::fused, c,
-                    [=](Problem& p) -> Conv1dRun {
-                      const int64_t moments = int64_t{s.N} * s.C_out;
-                      const int x = p.normal(s.input_size()), w = p.normal(s.weight_size(), weight),
-                                scale = p.positive(s.C_in), shift = p.normal(s.C_in), y = p.result(s.output_size()),
-                                mean = p.result(moments), m2 = p.result(moments);
-                      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-                        k.forward(q, s, m[x], {.scale = m[scale], .shift = m[shift], .relu = true}, m[w], nullptr, m[y],
-                                  {m[mean], m[m2]});
-                      };
-                    });
+    add_convolution(
+        cases, "conv1d.forward, normalising, with moments", Convolution::fused, c, [=](Problem& p) -> Conv1dRun {
+          const int64_t moments = int64_t{s.N} * s.C_out;
+          const int x = p.series(p.normal(s.input_size())), w = p.normal(s.weight_size(), weight),
+                    scale = p.positive(s.C_in), shift = p.normal(s.C_in), y = p.series(p.result(s.output_size())),
+                    mean = p.result(moments), m2 = p.result(moments);
+          return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+            k.forward(q, s, ConstSeries(m[x], storage), {.scale = m[scale], .shift = m[shift], .relu = true}, m[w],
+                      nullptr, Series(m[y], storage), {m[mean], m[m2]});
+          };
+        });
     add_convolution(cases, "conv1d.input_gradient", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
-      const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), dz = p.result(s.input_size());
-      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.input_gradient(q, s, m[dy], {}, m[w], m[dz], kOverwrite, {});
+      const int dy = p.series(p.normal(s.output_size())), w = p.normal(s.weight_size(), weight),
+                dz = p.series(p.result(s.input_size()));
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+        k.input_gradient(q, s, ConstSeries(m[dy], storage), {}, m[w], Series(m[dz], storage), kOverwrite, {});
       };
     });
     add_convolution(cases, "conv1d.input_gradient fused", Convolution::fused, c, [=](Problem& p) -> Conv1dRun {
-      const int dy = p.normal(s.output_size()), w = p.normal(s.weight_size(), weight), offset = p.normal(s.C_out, 0.1f),
-                slope = p.normal(s.C_out, 0.1f), dz = p.result(s.input_size()), g = p.result(int64_t{s.N} * s.C_in),
+      const int dy = p.series(p.normal(s.output_size())), w = p.normal(s.weight_size(), weight),
+                offset = p.normal(s.C_out, 0.1f), slope = p.normal(s.C_out, 0.1f),
+                dz = p.series(p.result(s.input_size())), g = p.result(int64_t{s.N} * s.C_in),
                 gd = p.result(int64_t{s.N} * s.C_in);
       const Normalized output(p, s.output_size(), s.C_out), input(p, s.input_size(), s.C_in);
-      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.input_gradient(q, s, m[dy], {output.in(m, 1), m[offset], m[slope]}, m[w], m[dz], kOverwrite,
-                         {input.in(m, 1), m[g], m[gd]});
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+        k.input_gradient(q, s, ConstSeries(m[dy], storage), {output.in(m, 1, storage), m[offset], m[slope]}, m[w],
+                         Series(m[dz], storage), kOverwrite, {input.in(m, 1, storage), m[g], m[gd]});
       };
     });
     add_convolution(cases, "conv1d.weight_gradient", Convolution::plain, c, [=](Problem& p) -> Conv1dRun {
-      const int x = p.normal(s.input_size()), dy = p.normal(s.output_size()), dw = p.result(s.weight_size()),
-                dbias = p.result(s.C_out);
-      return [=](const Conv1dKernels& k, Queue& q, const Memory& m) {
-        k.weight_gradient(q, s, m[x], {}, m[dy], {}, m[dw], m[dbias], kOverwrite);
+      const int x = p.series(p.normal(s.input_size())), dy = p.series(p.normal(s.output_size())),
+                dw = p.result(s.weight_size()), dbias = p.result(s.C_out);
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+        k.weight_gradient(q, s, ConstSeries(m[x], storage), {}, ConstSeries(m[dy], storage), {}, m[dw], m[dbias],
+                          kOverwrite);
       };
     });
   }
@@ -281,6 +308,29 @@ void add_elementwise(Cases& cases) {
         elementwise_kernels(q.device()).dropout(q, dropout, m[x], m[y], kOverwrite);
       };
     });
+  }
+  for (const ElementwiseCase& c : elementwise_cases()) {
+    // Four channels where they divide a record, in two groups where there are two records.
+    const int C = c.elements % 4 == 0 ? 4 : 1, groups = c.N % 2 == 0 ? 2 : 1;
+    const ResidualShape s{c.N, static_cast<int>(c.elements / C), C};
+    const DropoutShape mask{.N = c.N, .elements = c.elements, .p = 0.1f, .seed = 1, .step = 1, .layer = 0};
+    const int64_t count = c.count(), columns = int64_t{groups} * C;
+    add(cases, "elementwise.residual", c.name, 6 * c.flop(), c.join_bytes(), [=](Problem& p) -> Run {
+      const int x = p.normal(count), shortcut = p.normal(count), scale = p.positive(columns), shift = p.normal(columns),
+                y = p.result(count);
+      return [=](Queue& q, const Memory& m) {
+        const PendingAffine affine{m[scale], m[shift], groups, false};
+        elementwise_kernels(q.device()).residual(q, s, m[x], affine, m[shortcut], affine, mask, m[y]);
+      };
+    });
+    add(cases, "elementwise.residual_backward", c.name, 3 * c.flop(), c.join_bytes() + 4 * c.flop(),
+        [=](Problem& p) -> Run {
+          const int y = p.normal(count), dy = p.normal(count), da = p.result(count), db = p.result(count);
+          return [=](Queue& q, const Memory& m) {
+            elementwise_kernels(q.device())
+                .residual_backward(q, s, m[y], m[dy], mask, m[da], kOverwrite, m[db], kOverwrite);
+          };
+        });
   }
   for (const SplitLeadsCase& c : split_leads_cases()) {
     const SplitLeadsShape s = c.shape;
@@ -363,7 +413,9 @@ void add_pool(Cases& cases) {
     });
     add(cases, "pool.mean_backward", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
       const int dy = p.normal(outputs), dx = p.result(inputs);
-      return [=](Queue& q, const Memory& m) { pool_kernels(q.device()).mean_backward(q, s, m[dy], m[dx], kOverwrite); };
+      return [=](Queue& q, const Memory& m) {
+        pool_kernels(q.device()).mean_backward(q, s, m[dy], m[dx], kOverwrite, {});
+      };
     });
   }
   for (const PoolCase& c : max_pool_cases()) {

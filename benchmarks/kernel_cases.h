@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/common/device.h"
+#include "kernels/common/series.h"
 
 namespace systole::benchmarks {
 
@@ -18,6 +19,8 @@ using Memory = std::vector<float*>;
 struct Variant {
   std::string name;
   std::function<void(Queue&, const Memory&)> run;
+  kernels::Storage series = kernels::Storage::f32;  // how it wants the problem's series
+  double bytes = 0;                                 // that it must move; 0: those of the case
 };
 
 /// The buffers of a case as they are before the first call, and who computes with them. Buffers are float arrays; the
@@ -31,14 +34,16 @@ class Problem {
   int result(int64_t count);
   /// Also compared with the reference, but with a content.
   int updated(int buffer);
+  /// One that is stored as a variant wants.
+  int series(int buffer);
 
   void add(std::string name, std::function<void(Queue&, const Memory&)> run) {
     variants.push_back({std::move(name), std::move(run)});
   }
 
   std::vector<std::vector<float>> buffers;
-  std::vector<int> results;
-  std::vector<Variant> variants;  // the first is the table's entry, which the cpu has too; the others are peers
+  std::vector<int> results, stored;  // stored: those that are series
+  std::vector<Variant> variants;     // the first is the table's entry, which the cpu has too; the others are peers
 };
 
 struct KernelCase {

@@ -11,7 +11,7 @@ endif()
 
 set_property(SOURCE benchmarks/origin.cpp APPEND PROPERTY COMPILE_DEFINITIONS SYSTOLE_COMMIT="${SYSTOLE_COMMIT}")
 
-set(benchmark_sources agreement ceilings ceilings_cpu contrastive_cases device_memory kernel_cases loss_work
+set(benchmark_sources agreement call_work ceilings ceilings_cpu contrastive_cases device_memory kernel_cases loss_work
   materialised_losses origin peak_memory timing training_cases whole_matrix_cpu)
 if(OPENBLAS_LIBRARY AND OPENBLAS_INCLUDE_DIR)
   list(APPEND benchmark_sources linear_openblas)
@@ -21,7 +21,7 @@ if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE_DIR)
 endif()
 list(TRANSFORM benchmark_sources REPLACE "(.+)" "benchmarks/\\1.cpp")
 add_library(systole_benchmarks STATIC ${benchmark_sources})
-target_link_libraries(systole_benchmarks PUBLIC systole_models)
+target_link_libraries(systole_benchmarks PUBLIC systole_models systole_augment)
 systole_device_kernels(systole_benchmarks ${CMAKE_SOURCE_DIR}/benchmarks/ceilings.cu
   ${CMAKE_SOURCE_DIR}/benchmarks/whole_matrix.cu)
 foreach(peer OPENBLAS ONEDNN)

@@ -26,15 +26,6 @@ Conv1dShape conv_shape(const Tensor& x, const Tensor& w, const Conv1dOptions& o)
   return shape;
 }
 
-NormalizedOutput output_of(const Activation& x) {
-  return {x.raw.series(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
-}
-
-/// Sums [2, N, C] of a gradient dz of the activation's shape, as the kernels write them.
-RecordGradientSums sums_in(const Tensor& sums, const Activation& x) {
-  return {output_of(x), sums.data(), sums.data() + sums.count() / 2};
-}
-
 /// The convolution's two gradients: of the weight (and bias) and of the input x. Where a BatchNorm waits in front of x,
 /// its sums are left with the gradient. `pending`: dy is that of a normalisation's output.
 void conv_backward(Device device, const Conv1dShape& shape, const Activation& x, const Tensor& w, const Tensor& dy,
@@ -46,14 +37,9 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
     conv.weight_gradient(queue, shape, x.raw.series(), pending_of(x), dy.series(), pending, dw.data, dbias.data,
                          dw.mode);
   if (!dx) return;
-  RecordGradientSums wanted;
-  Tensor sums;
-  if (x.mean && dx.mode == GradientMode::overwrite) {
-    sums = Tensor::empty({2, shape.N, shape.C_in}, device);
-    wanted = sums_in(sums, x);
-  }
-  conv.input_gradient(queue, shape, dy.series(), pending, w.data(), dx.data, dx.mode, wanted);
-  if (sums) gradients.leave_sums(0, sums);
+  const GradientSums sums(x, dx, shape.N, shape.C_in);
+  conv.input_gradient(queue, shape, dy.series(), pending, w.data(), dx.data, dx.mode, sums.wanted);
+  sums.leave(gradients);
 }
 
 /// Statistics and folded affine of one application of a BatchNorm.
@@ -84,21 +70,25 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
   const BatchNormKernels& bn = batch_norm_kernels(device);
   Normalized n{norm_shape(x, norm, mode), norm.running_mean, norm.running_var, {}, {}, mode.training};
   const Shape per_group{n.shape.groups, n.shape.C};
+  n.scale = Tensor::empty(per_group, device);
+  n.shift = Tensor::empty(per_group, device);
   if (mode.training) {
     n.mean = Tensor::empty(per_group, device);
     n.var = Tensor::empty(per_group, device);
-    if (record_mean)
-      bn.combine(queue, n.shape, record_mean.data(), record_m2.data(), n.mean.data(), n.var.data());
-    else
-      bn.statistics(queue, n.shape, x.series(), n.mean.data(), n.var.data());
-    if (!RepeatedPass::is_active()) {
+    const bool moves = !RepeatedPass::is_active();
+    if (moves) with_every_run([tracked = norm.batches_tracked, groups = n.shape.groups] { *tracked += groups; });
+    if (record_mean) {
+      bn.finish_statistics(
+          queue, n.shape, record_mean.data(), record_m2.data(),
+          {norm.gamma.data(), norm.beta.data(), norm.eps, mode.momentum, n.mean.data(), n.var.data(), n.scale.data(),
+           n.shift.data(), moves ? norm.running_mean.data() : nullptr, moves ? norm.running_var.data() : nullptr});
+      return n;
+    }
+    bn.statistics(queue, n.shape, x.series(), n.mean.data(), n.var.data());
+    if (moves)
       bn.update_running(queue, n.shape, n.mean.data(), n.var.data(), mode.momentum, norm.running_mean.data(),
                         norm.running_var.data());
-      with_every_run([tracked = norm.batches_tracked, groups = n.shape.groups] { *tracked += groups; });
-    }
   }
-  n.scale = Tensor::empty(per_group, device);
-  n.shift = Tensor::empty(per_group, device);
   bn.fold(queue, n.shape, n.mean.data(), n.var.data(), norm.gamma.data(), norm.beta.data(), norm.eps, n.scale.data(),
           n.shift.data());
   return n;
@@ -266,34 +256,22 @@ Tensor residual(const Activation& x, const Activation& shortcut, const Dropout& 
   check(dropout);
   require(x.raw.shape() == shortcut.raw.shape(), "residual", "a shortcut of the shape " + x.raw.shape().text(),
           shortcut.raw);
+  require(x.raw.shape().rank() == 3, "residual", "inputs [N, L, C]", x.raw);
   Queue queue = queue_of("residual", {&x.raw, &x.scale, &shortcut.raw, &shortcut.scale});
-  const ElementwiseKernels& kernel = elementwise_kernels(x.raw.device());
-  const bool drops = mode.drops && dropout.p > 0;
-  const DropoutShape mask = drops ? mask_of(x.raw, dropout, mode) : DropoutShape{};
-  const int64_t count = x.raw.count();
-
-  const Tensor y = x.scale ? applied(x) : Tensor::empty(x.raw.shape(), x.raw.device(), x.raw.dtype());
-  Series main = x.scale ? y.series() : x.raw.series();  // from here on in place
-  if (drops) {
-    kernel.dropout(queue, mask, main, y.series(), GradientMode::overwrite);
-    main = y.series();
-  }
-  kernel.add(queue, count, main, applied(shortcut).series(), y.series());
-  kernel.relu(queue, count, y.series(), y.series());
-  return record("residual", y, {&x.raw, &shortcut.raw}, [y, drops, mask](const Tensor& dy, InputGradients& gradients) {
+  const ResidualShape shape{static_cast<int>(x.raw.dim(0)), static_cast<int>(x.raw.dim(1)),
+                            static_cast<int>(x.raw.dim(2))};
+  const DropoutShape mask = mode.drops && dropout.p > 0 ? mask_of(x.raw, dropout, mode) : DropoutShape{};
+  const Tensor y = Tensor::empty(x.raw.shape(), x.raw.device(), x.raw.dtype());
+  elementwise_kernels(y.device())
+      .residual(queue, shape, x.raw.series(), pending_of(x), shortcut.raw.series(), pending_of(shortcut), mask,
+                y.series());
+  return record("residual", y, {&x.raw, &shortcut.raw}, [shape, y, mask](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
-    const ElementwiseKernels& elementwise = elementwise_kernels(dy.device());
-    const GradientTarget dshortcut =
-        gradients.target(1);  // asked for in the order of writing: both may be one tensor's
-    const GradientTarget dx = gradients.target(0);
-    if (dshortcut)
-      elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dshortcut.data, dshortcut.mode);
-    if (!dx) return;
-    if (!drops) return elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dx.data, dx.mode);
-    const Tensor dsum = Tensor::empty(dy.shape(), dy.device(), dy.dtype());
-    elementwise.relu_backward(backward_queue, dy.count(), y.series(), dy.series(), dsum.series(),
-                              GradientMode::overwrite);
-    elementwise.dropout(backward_queue, mask, dsum.series(), dx.data, dx.mode);
+    // Asked for in the order of writing: both may be one tensor's.
+    const GradientTarget dshortcut = gradients.target(1), dx = gradients.target(0);
+    elementwise_kernels(dy.device())
+        .residual_backward(backward_queue, shape, y.series(), dy.series(), mask, dx.data, dx.mode, dshortcut.data,
+                           dshortcut.mode);
   });
 }
 

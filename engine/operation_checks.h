@@ -34,6 +34,31 @@ inline kernels::PendingAffine pending_of(const Activation& x) {
   return {data_or_null(x.scale), data_or_null(x.shift), x.groups, x.relu};
 }
 
+/// A raw output with its BatchNorm, for the kernels of the backward pass.
+inline kernels::NormalizedOutput output_of(const Activation& x) {
+  return {x.raw.series(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
+}
+
+/// Sums [2, N, C] of a gradient dz of the activation's shape, as the kernels write them.
+inline kernels::RecordGradientSums sums_in(const Tensor& sums, const Activation& x) {
+  return {output_of(x), sums.data(), sums.data() + sums.count() / 2};
+}
+
+/// The sums that the writer of an activation's gradient adds up on the way, where a BatchNorm waits for them.
+struct GradientSums {
+  GradientSums(const Activation& x, const GradientTarget& dx, int N, int C) {
+    if (!x.mean || dx.mode != GradientMode::overwrite) return;
+    sums = Tensor::empty({2, N, C}, x.raw.device());
+    wanted = sums_in(sums, x);
+  }
+  void leave(InputGradients& gradients) const {
+    if (sums) gradients.leave_sums(0, sums);
+  }
+
+  Tensor sums;
+  kernels::RecordGradientSums wanted;
+};
+
 /// A weight and its bias get their gradients from one kernel, in one mode: both are leaves, or neither.
 inline void check_bias(const char* operation, const Tensor& w, const Tensor& bias, int64_t count) {
   if (!bias) return;

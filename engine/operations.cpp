@@ -127,7 +127,7 @@ Tensor mean_over_leads(const Tensor& x, int leads, int views) {
   return record("mean_over_leads", y, {&x}, [shape](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
-    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dx.data, dx.mode);
+    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dx.data, dx.mode, {});
   });
 }
 
@@ -155,10 +155,13 @@ Tensor mean_over_time(const Activation& x) {
   Queue queue(x.raw.device());
   Tensor y = Tensor::empty({shape.N, shape.C}, x.raw.device());
   pool_kernels(x.raw.device()).mean_forward(queue, shape, x.raw.series(), pending_of(x), y.data());
-  return record("mean_over_time", y, {&x.raw}, [shape](const Tensor& dy, InputGradients& gradients) {
+  const Activation normalized = x.mean ? x : Activation{};
+  return record("mean_over_time", y, {&x.raw}, [shape, normalized](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dz = gradients.target(0);
-    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dz.data, dz.mode);
+    const GradientSums sums(normalized, dz, shape.N, shape.C);
+    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dz.data, dz.mode, sums.wanted);
+    sums.leave(gradients);
   });
 }
 

@@ -1,9 +1,12 @@
 #include "engine/reconstruction.h"
 
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "engine/operation_checks.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/common/dry_run.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/pool/pool.h"
@@ -32,6 +35,19 @@ Conv1dShape transposed_shape(const Tensor& x, const Tensor& w, const Conv1dOptio
   return shape;
 }
 
+/// Ones [C] in the device's memory, made once: a captured step cannot copy them from the host.
+const float* ones_on(Device device, int C) {
+  thread_local std::map<std::pair<Device, int>, std::shared_ptr<std::byte>> known;
+  std::shared_ptr<std::byte>& memory = known[{device, C}];
+  if (!memory && !DryRun::is_active()) {
+    const std::vector<float> ones(static_cast<size_t>(C), 1.0f);
+    memory = allocate_memory(device, ones.size() * sizeof(float));
+    Queue queue(device);
+    copy_to_device(queue, memory.get(), ones.data(), ones.size() * sizeof(float));
+  }
+  return reinterpret_cast<const float*>(memory.get());
+}
+
 /// to (+)= Σ over records and time of dy [N, L, C].
 void sum_over_rows(const Tensor& dy, GradientTarget to) {
   const auto N = static_cast<int>(dy.dim(0)), L = static_cast<int>(dy.dim(1)), C = static_cast<int>(dy.dim(2));
@@ -52,9 +68,8 @@ Tensor conv_transpose1d(const Tensor& x, const Tensor& w, const Tensor& bias, co
   Tensor y = Tensor::empty({shape.N, shape.L, shape.C_in}, device, x.dtype());
   conv1d_kernels(device).input_gradient(queue, shape, x.series(), {}, w.data(), y.series(), GradientMode::overwrite,
                                         {});
-  const Tensor ones = Tensor::from(std::vector<float>(static_cast<size_t>(shape.C_in), 1.0f), {shape.C_in}, device);
-  batch_norm_kernels(device).apply(queue, {1, shape.N, shape.L, shape.C_in}, y.series(), ones.data(), bias.data(),
-                                   false, y.series());
+  batch_norm_kernels(device).apply(queue, {1, shape.N, shape.L, shape.C_in}, y.series(), ones_on(device, shape.C_in),
+                                   bias.data(), false, y.series());
   return record("conv_transpose1d", y, {&x, &w, &bias}, [shape, x, w](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const Conv1dKernels& conv = conv1d_kernels(dy.device());

@@ -25,8 +25,6 @@ class MaskedReconstruction : public Objective {
   int view_count() const override { return 1; }
   PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override;
   const Encoder& encoder() const override { return encoder_; }
-  /// conv_transpose1d copies from the host.
-  bool can_be_captured() const override { return false; }
 
   /// x [N, L, leads], L a multiple of kStride → the same shape.
   Tensor reconstruct(const Tensor& x, Mode mode);

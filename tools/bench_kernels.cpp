@@ -8,6 +8,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -70,7 +71,7 @@ double worst_error(const std::vector<std::vector<float>>& found, const std::vect
 
 /// The results of one call on fresh memory.
 std::vector<std::vector<float>> results_of(Queue& queue, const Problem& problem, const Variant& variant) {
-  const DeviceMemory memory(queue, problem, false);
+  const DeviceMemory memory(queue, problem, false, variant.series);
   variant.run(queue, memory.copy(0));
   return memory.results(queue, problem);
 }
@@ -81,14 +82,28 @@ class Contest {
   Contest(const KernelCase& c, Device device, const std::string& by) : problem_(c.make(device)), queue_(device) {
     for (const Variant& variant : problem_.variants)
       if (by.empty() || by == variant.name)
-        entries_.push_back({{c.kernel, c.shape, variant.name, c.flop, c.bytes, {}, 0, false, 0, 0, 0, 0, 0, 0, 1},
+        entries_.push_back({{c.kernel,
+                             c.shape,
+                             variant.name,
+                             c.flop,
+                             variant.bytes > 0 ? variant.bytes : c.bytes,
+                             {},
+                             0,
+                             false,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             1},
                             &variant,
                             nullptr,
                             {}});
   }
 
   void compare() {
-    Queue cpu(Device::cpu);
+    Queue cpu(Device::cpu, Precision::f32);
     const auto expected = results_of(cpu, problem_, problem_.variants[0]);
     for (Entry& entry : entries_) {
       try {
@@ -102,10 +117,14 @@ class Contest {
 
   /// Those that agree with the cpu.
   void measure(int repeats, double sample_seconds) {
-    const DeviceMemory memory(queue_, problem_, true);
+    std::map<kernels::Storage, DeviceMemory> memories;
     for (Entry& entry : entries_) {
+      if (!entry.result.agrees) continue;
+      const DeviceMemory& memory =
+          memories.try_emplace(entry.variant->series, queue_, problem_, true, entry.variant->series).first->second;
+      entry.result.footprint = memory.bytes();
       const auto call = [&memory, &entry, this](int64_t turn) { entry.variant->run(queue_, memory.copy(turn)); };
-      if (entry.result.agrees) entry.watch = std::make_unique<Stopwatch>(queue_, call, sample_seconds);
+      entry.watch = std::make_unique<Stopwatch>(queue_, call, sample_seconds);
     }
     const auto sample = [](Entry& entry) {
       if (entry.watch) entry.seconds.push_back(entry.watch->sample());
@@ -117,7 +136,7 @@ class Contest {
         std::for_each(entries_.rbegin(), entries_.rend(), sample);
     }
     for (Entry& entry : entries_)
-      if (entry.watch) evaluate(entry, memory.bytes());
+      if (entry.watch) evaluate(entry);
   }
 
   /// Ours first.
@@ -136,14 +155,13 @@ class Contest {
     std::vector<double> seconds;
   };
 
-  void evaluate(Entry& entry, double footprint) {
+  void evaluate(Entry& entry) {
     KernelResult& r = entry.result;
     r.seconds = benchmarks::median(entry.seconds);
     r.fastest = *std::min_element(entry.seconds.begin(), entry.seconds.end());
     r.slowest = *std::max_element(entry.seconds.begin(), entry.seconds.end());
     r.samples = static_cast<int>(entry.seconds.size());
     r.calls = entry.watch->calls();
-    r.footprint = footprint;
     for (const Entry& ours : entries_) {
       if (ours.result.by != "systole" || ours.seconds.empty()) continue;
       std::vector<double> ratios;
@@ -242,7 +260,7 @@ std::string command_text() {
 }
 
 void bench_kernels(KernelBenchOptions o) {
-  const Device device = prepare(o.common);
+  const Device device = prepare_to_measure(o.common);
   check(o, device);
   KernelMeasurement m{command_text(),     o.commit, benchmarks::now(), device, parse_precision(o.common.precision),
                       {.device = device}, {}};

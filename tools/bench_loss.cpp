@@ -88,7 +88,8 @@ struct Conditions {
 };
 
 Conditions prepare_conditions(const LossBenchOptions& o) {
-  Conditions c{.device = prepare(o.common), .precision = {}, .peer = {}, .why_no_peer = {}, .unit = {}, .ceiling = 0};
+  Conditions c{
+      .device = prepare_to_measure(o.common), .precision = {}, .peer = {}, .why_no_peer = {}, .unit = {}, .ceiling = 0};
   c.precision = parse_precision(o.common.precision);
   prepare_environment_of_workers();
   c.peer = find_peer(o.peer, o.common, c.why_no_peer);

@@ -5,6 +5,9 @@
 #include <map>
 
 #include "kernels/common/table.h"
+#if defined(SYSTOLE_CUDA)
+#include "kernels/cuda/device.h"
+#endif
 
 namespace systole::tools {
 namespace {
@@ -27,16 +30,24 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-void begin_call(Queue& queue) {
+void begin_call(Queue& queue, const char* kernel) {
   if (seen.depth++ > 0) return;
+#if defined(SYSTOLE_CUDA)
+  kernels::cuda::begin_range(kernel);
+#else
+  static_cast<void>(kernel);
+#endif
   queue.synchronize();
   seen.begin = Clock::now();
 }
 
-void end_call(Queue& queue, const char* kernel) {
+void end_call(Queue& queue, const kernels::WatchedCall& call) {
   if (--seen.depth > 0) return;
   queue.synchronize();
-  Watched& watched = seen.kernels[kernel];
+#if defined(SYSTOLE_CUDA)
+  kernels::cuda::end_range();
+#endif
+  Watched& watched = seen.kernels[call.kernel];
   watched.seconds += seconds_since(seen.begin);
   ++watched.calls;
 }

@@ -22,6 +22,7 @@
 #include "models/contrastive_objective.h"
 #include "models/training_step.h"
 #include "tools/bench.h"
+#include "tools/bench_launches.h"
 #include "tools/bench_peer.h"
 #include "tools/bench_profile.h"
 #include "tools/bench_records.h"
@@ -43,7 +44,7 @@ struct StepBenchOptions {
   std::vector<int> batch_sizes{128}, lengths{1000}, threads{0};
   int leads = 12, samples = 5;
   double sampling_rate_hz = 100;
-  bool profile = false;
+  bool profile = false, launches = false;
   std::vector<std::string> peer_modes{"eager"};
   std::string peer = "auto", commit = benchmarks::commit();
   std::filesystem::path json;
@@ -123,12 +124,17 @@ class Step {
     if (recipe.recipe.vcg.p > 0) source_.vcg = augment::vcg_transform(recipe.recipe, leads);
   }
 
+  void prepare() {
+    input_.number = optimizer_->steps();
+    step_->prepare({&input_, 1});
+  }
+  void run() { step_->run(); }
+
   /// One step; returns its seconds.
   double operator()() {
     const auto start = std::chrono::steady_clock::now();
-    input_.number = optimizer_->steps();
-    step_->prepare({&input_, 1});
-    step_->run();
+    prepare();
+    run();
     const double value = step_->results(0, 1).front().loss;
     if (!std::isfinite(value))
       throw Error(fmt::format("the loss after {} steps of the benchmark is {}", optimizer_->steps(), value));
@@ -185,7 +191,7 @@ class StepBench {
         recipe_(chosen_recipe(o.recipe)),
         simclr_{.encoder = encoder_options(o.encoder, lead_names(o.leads))},
         common_(o.common),
-        device_(prepare(with_threads(o.threads.front()))),
+        device_(prepare_to_measure(with_threads(o.threads.front()))),
         precision_(parse_precision(o.common.precision)) {
     prepare_environment_of_workers();
     raise_ceiling();
@@ -377,8 +383,32 @@ ordered_json StepBench::report() const {
           {"rows", rows}};
 }
 
+/// The table of the launches of one step, as a page.
+void print_launches(const StepBenchOptions& o) {
+  require_option(!o.profile && o.json.empty() && o.batch_sizes.size() == 1 && o.lengths.size() == 1, "--launches",
+                 "one batch size and length, without --profile and --json", "more");
+  CommonOptions common = o.common;
+  common.device = name(Device::simt);
+  const Device device = prepare(common);
+  const Precision precision = parse_precision(common.precision);
+  const augment::NamedRecipe recipe = chosen_recipe(o.recipe);
+  const models::SimclrOptions options{.encoder = encoder_options(o.encoder, lead_names(o.leads))};
+  const StepSize size{o.batch_sizes.front(), o.lengths.front(), 1};
+  Step first(o, {.encoder = {o.leads, 1}, .hidden_size = 1, .projection_size = 1}, {}, {2, 64, 1}, device, false);
+  first();  // what is made once is there from here on
+  Step step(o, options, recipe, size, device, false);
+  step.prepare();
+  const StepLaunches launches = launches_of([&] { step.run(); });
+  fmt::print(
+      "One step of SimCLR on a GPU: {}, width {}, {} records of {} leads and {} samples, two views each, recipe {}, "
+      "{}.\n\n{}",
+      options.encoder.name, options.encoder.width, size.batch_size, o.leads, size.length, recipe.name, name(precision),
+      launches_table(launches, precision));
+}
+
 void bench_step(const StepBenchOptions& o) {
   check(o);
+  if (o.launches) return print_launches(o);
   StepBench bench(o);
   bench.run();
   if (!o.json.empty()) write_file_atomically(o.json, bench.report().dump(1) + "\n");
@@ -404,6 +434,9 @@ void add_bench_step(CLI::App& bench) {
   command.add_option("--sampling-rate", o.sampling_rate_hz, "In Hz, for the augmentation")->capture_default_str();
   command.add_option("--samples", o.samples, "Steps that are timed; their median counts")->capture_default_str();
   command.add_flag("--profile", o.profile, "Also where the time of our step goes, kernel by kernel");
+  command.add_flag("--launches", o.launches,
+                   "Instead of measuring: what a GPU is given in a step, launch by launch, with bytes, FLOP and the "
+                   "floors of one H200; nothing is run, no GPU needed");
   command.add_option("--peer", o.peer, "A Python with PyTorch; auto: python3 if it has it; none")
       ->capture_default_str();
   command

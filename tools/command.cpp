@@ -28,8 +28,10 @@ void add_seed_option(CLI::App& command, CommonOptions& options) {
 void add_device_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "Where kernels run: auto, cpu, simt or cuda")->capture_default_str();
   command
-      .add_option("--precision", options.precision,
-                  "Of the factors of convolutions and matrix products: f32; on cuda and simt also tf32 or bf16")
+      .add_option(
+          "--precision", options.precision,
+          "Of the factors of convolutions and matrix products: f32, tf32 or bf16, which also stores series so; the cpu "
+          "emulates the last two")
       ->capture_default_str();
 }
 
@@ -67,6 +69,14 @@ Device prepare(const CommonOptions& options) {
   fmt::print(stderr, "device {} ({}), precision {}, convolution {}\n", name(device), describe(device),
              options.precision, options.convolution);
   return device;
+}
+
+Device prepare_to_measure(const CommonOptions& options) {
+  if (parse_device(options.device) == Device::cpu && parse_precision(options.precision) != Precision::f32)
+    throw UsageError(fmt::format(
+        "--precision {}: the cpu emulates it, which is not worth measuring; expected f32, or another --device",
+        options.precision));
+  return prepare(options);
 }
 
 nlohmann::json to_json(const CommonOptions& options) {

@@ -38,6 +38,8 @@ void prepare_host(const CommonOptions& options);
 /// Sets threads, precision and convolution, says on standard error what runs where, and returns the device. Throws
 /// UsageError for what does not exist or does not go together.
 Device prepare(const CommonOptions& options);
+/// The same for what is timed: a precision that the cpu only emulates is refused with a UsageError.
+Device prepare_to_measure(const CommonOptions& options);
 /// What prepare chose, for the description of a model file: {"device", "precision", "conv", "seed"}.
 nlohmann::json to_json(const CommonOptions& options);
 

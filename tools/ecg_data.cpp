@@ -14,6 +14,7 @@
 #include "data/ptbxl.h"
 #include "data/wfdb_folder.h"
 #include "engine/operations.h"
+#include "kernels/common/memory.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
@@ -198,8 +199,22 @@ Batches::Batches(const data::Dataset& dataset, const data::Normalization& normal
     resident_.push_back(Tensor::from(values, {static_cast<int64_t>(values.size())}, device));
     return resident_.back().data<T>();
   };
-  source_ = {on_device(dataset.samples), on_device(scale_), on_device(offset_),
-             on_device(mean_),           on_device(std_),   nullptr,
+  const size_t sample_bytes = dataset.samples.size() * sizeof(int16_t);
+  const bool fits = device != Device::cuda || sample_bytes <= available_memory(device) / 2;
+  if (!fits) {
+    fmt::print(
+        stderr,
+        "The samples, {:.1f} GB, stay in the host's memory, where the GPU reads those of each batch: more than half "
+        "of its free memory would go to them.\n",
+        static_cast<double>(sample_bytes) / 1e9);
+    samples_on_host_ = readable_on_host(device, dataset.samples.data(), sample_bytes);
+  }
+  source_ = {fits ? on_device(dataset.samples) : reinterpret_cast<const int16_t*>(samples_on_host_.get()),
+             on_device(scale_),
+             on_device(offset_),
+             on_device(mean_),
+             on_device(std_),
+             nullptr,
              dataset.sampling_rate_hz};
 }
 

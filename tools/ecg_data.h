@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -76,7 +77,7 @@ data::Normalization normalization_for(const data::Dataset& dataset, const std::v
 std::vector<float> millivolts_per_unit(const data::Dataset& dataset);
 
 /// Cuts batches out of a data set: normalised views and targets. Where the device has memory of its own, the samples
-/// are copied there once and stay.
+/// are copied there once and stay; if they would fill it, kernels read them in the host's.
 class Batches {
  public:
   /// Views have `length` samples. Throws Error when records are shorter. The caller has matched normalisation and data
@@ -105,9 +106,10 @@ class Batches {
   const data::Dataset& dataset_;
   int length_;
   Device device_;
-  std::vector<float> scale_, offset_, mean_, std_;  // the data set's and the normalisation's, in millivolts
-  std::vector<Tensor> resident_;                    // copies on cuda; elsewhere kernels read the vectors themselves
-  augment::ViewSource source_;                      // without the records of a batch
+  std::vector<float> scale_, offset_, mean_, std_;    // the data set's and the normalisation's, in millivolts
+  std::vector<Tensor> resident_;                      // copies on cuda; elsewhere kernels read the vectors themselves
+  std::shared_ptr<const std::byte> samples_on_host_;  // pinned, where they would fill the GPU
+  augment::ViewSource source_;                        // without the records of a batch
 };
 
 /// Records per batch where no gradient is computed.

@@ -20,6 +20,7 @@
 #include "kernels/common/channel_runs.h"
 #include "kernels/common/launch.h"
 #include "kernels/common/memory.h"
+#include "kernels/common/piece_sums.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
@@ -98,51 +99,55 @@ __device__ double sum_of_ranges(double value, double (&shared)[kRanges][kChannel
   return sum;
 }
 
-/// Mean and biased variance of a group from moments of its parts of n_p rows, the last one perhaps of fewer:
+/// Mean and biased variance of a channel of a group from moments of its parts of n_p rows, the last one perhaps of
+/// fewer:
 ///   mean = Σ n_p mean_p / rows,  M2 = Σ M2_p + n_p (mean_p − mean)²
-/// the formula of Chan, Golub and LeVeque (1979) for any number of parts at once. Block (group, eight channels).
+/// the formula of Chan, Golub and LeVeque (1979) for any number of parts at once. All threads of a block call it, and
+/// all get the result of their channel; `shared` may be used again after a barrier. part_mean, part_m2: of the group.
+struct Moments {
+  float mean, var;
+};
 template <class Part>
-__global__ __launch_bounds__(kChannels* kRanges) void combine_moments(
-    int64_t parts, int64_t rows_per_part, int64_t rows, int C,
-    const Part* __restrict__ part_mean,  // [G, parts, C]
-    const Part* __restrict__ part_m2,    // [G, parts, C]
-    float* mean,                         // [G, C]
-    float* var) {                        // [G, C]
-  auto& shared = *dynamic_shared<RangesShared>();
-  const int64_t group = blockIdx.x;
-  const int c = static_cast<int>(blockIdx.y) * kChannels + static_cast<int>(threadIdx.x);
+__device__ __forceinline__ Moments combined(int64_t parts, int64_t rows_per_part, int64_t rows, int c, int C,
+                                            const Part* part_mean, const Part* part_m2, RangesShared& shared) {
   const auto rows_of = [&](int64_t p) {
     return static_cast<double>(p + 1 < parts ? rows_per_part : rows - p * rows_per_part);
   };
-  part_mean += group * parts * C + c;
-  part_m2 += group * parts * C + c;
-
+  part_mean += c;
+  part_m2 += c;
   double sum = 0;
   if (c < C)
     for (int64_t p = threadIdx.y; p < parts; p += kRanges) sum += rows_of(p) * part_mean[p * C];
-  const double total_mean = sum_of_ranges(sum, shared.first) / static_cast<double>(rows);
+  const double mean = sum_of_ranges(sum, shared.first) / static_cast<double>(rows);
 
   double m2 = 0;
   if (c < C)
     for (int64_t p = threadIdx.y; p < parts; p += kRanges) {
-      const double delta = part_mean[p * C] - total_mean;
+      const double delta = part_mean[p * C] - mean;
       m2 += part_m2[p * C] + rows_of(p) * delta * delta;
     }
   m2 = sum_of_ranges(m2, shared.second);
-  if (threadIdx.y == 0 && c < C) {
-    mean[group * C + c] = static_cast<float>(total_mean);
-    var[group * C + c] = static_cast<float>(m2 / static_cast<double>(rows));
-  }
+  return {static_cast<float>(mean), static_cast<float>(m2 / static_cast<double>(rows))};
 }
 
-template <class Part>
-void launch_combine(Queue& queue, const BatchNormShape& s, int64_t parts, int64_t rows_per_part, const Part* part_mean,
-                    const Part* part_m2, float* mean, float* var) {
-  launch(queue,
-         {.grid = {s.groups, ceil_div(s.C, kChannels)},
-          .block = {kChannels, kRanges},
-          .shared_bytes = sizeof(RangesShared)},
-         combine_moments<Part>, parts, rows_per_part, s.rows_per_group(), s.C, part_mean, part_m2, mean, var);
+__device__ __forceinline__ int channel_of_thread(unsigned block) {
+  return static_cast<int>(block) * kChannels + static_cast<int>(threadIdx.x);
+}
+
+/// Block (group, eight channels).
+__global__ __launch_bounds__(kChannels* kRanges) void combine_moments(
+    int64_t parts, int64_t rows_per_part, int64_t rows, int C,
+    const double* __restrict__ part_mean,  // [G, parts, C]
+    const double* __restrict__ part_m2,    // [G, parts, C]
+    float* mean,                           // [G, C]
+    float* var) {                          // [G, C]
+  const int64_t group = blockIdx.x;
+  const int c = channel_of_thread(blockIdx.y);
+  const Moments moments = combined(parts, rows_per_part, rows, c, C, part_mean + group * parts * C,
+                                   part_m2 + group * parts * C, *dynamic_shared<RangesShared>());
+  if (threadIdx.y > 0 || c >= C) return;
+  mean[group * C + c] = moments.mean;
+  var[group * C + c] = moments.var;
 }
 
 template <int V, class S>
@@ -154,7 +159,12 @@ void launch_statistics(Queue& queue, const BatchNormShape& s, const S* x, float*
   double* piece_m2 = piece_mean + moments;
   launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MomentsShared)}, piece_moments<V, S>, r,
          x, piece_mean, piece_m2);
-  launch_combine<double>(queue, s, r.pieces, int64_t{r.width} * r.steps / s.C, piece_mean, piece_m2, mean, var);
+  launch(queue,
+         {.grid = {s.groups, ceil_div(s.C, kChannels)},
+          .block = {kChannels, kRanges},
+          .shared_bytes = sizeof(RangesShared)},
+         combine_moments, r.pieces, int64_t{r.width} * r.steps / s.C, s.rows_per_group(), s.C, piece_mean, piece_m2,
+         mean, var);
 }
 
 void statistics(Queue& queue, const BatchNormShape& s, ConstSeries x, float* mean, float* var) {
@@ -164,14 +174,15 @@ void statistics(Queue& queue, const BatchNormShape& s, ConstSeries x, float* mea
   });
 }
 
-void combine(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean,
-             float* var) {
-  launch_combine<float>(queue, s, s.N / s.groups, s.L, record_mean, record_m2, mean, var);
-}
-
 // ---- a few values per channel
 
 constexpr int kThreads = 128;
+
+/// The running statistics after one more batch.
+__device__ __forceinline__ Moments moved(const Moments& running, const Moments& batch, float momentum, float unbiased) {
+  return {(1 - momentum) * running.mean + momentum * batch.mean,
+          (1 - momentum) * running.var + momentum * unbiased * batch.var};
+}
 
 __global__ __launch_bounds__(kThreads) void move_running(int groups, int C, const float* mean,
                                                          const float* var,                                     // [G, C]
@@ -179,21 +190,29 @@ __global__ __launch_bounds__(kThreads) void move_running(int groups, int C, cons
                                                          float* running_var) {                                 // [C]
   const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (c >= C) return;
-  float m = running_mean[c], v = running_var[c];
-  for (int64_t i = c; i < int64_t{groups} * C; i += C) {
-    m = (1 - momentum) * m + momentum * mean[i];
-    v = (1 - momentum) * v + momentum * unbiased * var[i];
-  }
-  running_mean[c] = m;
-  running_var[c] = v;
+  Moments running{running_mean[c], running_var[c]};
+  for (int64_t i = c; i < int64_t{groups} * C; i += C) running = moved(running, {mean[i], var[i]}, momentum, unbiased);
+  running_mean[c] = running.mean;
+  running_var[c] = running.var;
+}
+
+float unbiased_factor(const BatchNormShape& s) {
+  const auto rows = static_cast<float>(s.rows_per_group());
+  return rows / (rows - 1);
 }
 
 void update_running(Queue& queue, const BatchNormShape& s, const float* mean, const float* var, float momentum,
                     float* running_mean, float* running_var) {
   check_has_variance(s);
-  const auto rows = static_cast<float>(s.rows_per_group());
   launch(queue, {.grid = {ceil_div(s.C, kThreads)}, .block = {kThreads}}, move_running, s.groups, s.C, mean, var,
-         momentum, rows / (rows - 1), running_mean, running_var);
+         momentum, unbiased_factor(s), running_mean, running_var);
+}
+
+__device__ __forceinline__ void fold_channel(const Moments& moments, float gamma, float beta, float eps, float& scale,
+                                             float& shift) {
+  const double factor = gamma / sqrt(static_cast<double>(moments.var) + eps);
+  scale = static_cast<float>(factor);
+  shift = static_cast<float>(beta - moments.mean * factor);
 }
 
 __global__ __launch_bounds__(kThreads) void fold_into_affine(int groups, int C, const float* mean,
@@ -202,15 +221,48 @@ __global__ __launch_bounds__(kThreads) void fold_into_affine(int groups, int C, 
                                                              float eps, float* scale, float* shift) {  // [G, C]
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= int64_t{groups} * C) return;
-  const double factor = gamma[i % C] / sqrt(static_cast<double>(var[i]) + eps);
-  scale[i] = static_cast<float>(factor);
-  shift[i] = static_cast<float>(beta[i % C] - mean[i] * factor);
+  fold_channel({mean[i], var[i]}, gamma[i % C], beta[i % C], eps, scale[i], shift[i]);
 }
 
 void fold(Queue& queue, const BatchNormShape& s, const float* mean, const float* var, const float* gamma,
           const float* beta, float eps, float* scale, float* shift) {
   launch(queue, {.grid = {ceil_div(int64_t{s.groups} * s.C, int64_t{kThreads})}, .block = {kThreads}}, fold_into_affine,
          s.groups, s.C, mean, var, gamma, beta, eps, scale, shift);
+}
+
+/// All of the above for eight channels and all groups, one after the other, since running statistics follow them.
+__global__ __launch_bounds__(kChannels* kRanges) void finish_layer(int groups, int64_t records, int L, int C,
+                                                                   const float* __restrict__ record_mean,  // [N, C]
+                                                                   const float* __restrict__ record_m2,    // [N, C]
+                                                                   LayerStatistics layer, float unbiased) {
+  auto& shared = *dynamic_shared<RangesShared>();
+  const int c = channel_of_thread(blockIdx.x);
+  const bool writes = threadIdx.y == 0 && c < C, moves = writes && layer.running_mean;
+  Moments running{};
+  if (moves) running = {layer.running_mean[c], layer.running_var[c]};
+  for (int group = 0; group < groups; ++group) {
+    const int64_t first = group * records * C;
+    const Moments moments = combined(records, L, records * L, c, C, record_mean + first, record_m2 + first, shared);
+    if (writes) {
+      const int64_t at = int64_t{group} * C + c;
+      layer.mean[at] = moments.mean;
+      layer.var[at] = moments.var;
+      fold_channel(moments, layer.gamma[c], layer.beta[c], layer.eps, layer.scale[at], layer.shift[at]);
+    }
+    if (moves) running = moved(running, moments, layer.momentum, unbiased);
+    __syncthreads();  // the sums of this group have been read
+  }
+  if (!moves) return;
+  layer.running_mean[c] = running.mean;
+  layer.running_var[c] = running.var;
+}
+
+void finish_statistics(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2,
+                       const LayerStatistics& layer) {
+  if (layer.running_mean) check_has_variance(s);
+  launch(queue,
+         {.grid = {ceil_div(s.C, kChannels)}, .block = {kChannels, kRanges}, .shared_bytes = sizeof(RangesShared)},
+         finish_layer, s.groups, int64_t{s.N} / s.groups, s.L, s.C, record_mean, record_m2, layer, unbiased_factor(s));
 }
 
 // ---- apply
@@ -348,7 +400,7 @@ __global__ __launch_bounds__(kChannels* kRanges) void finish_sums(int groups, in
                                                                   float* dbeta,                        // [C]
                                                                   bool accumulate) {
   auto& shared = *dynamic_shared<RangesShared>();
-  const int c = static_cast<int>(blockIdx.x) * kChannels + static_cast<int>(threadIdx.x);
+  const int c = channel_of_thread(blockIdx.x);
   double gamma = 0, beta = 0;
   for (int group = 0; group < groups; ++group) {
     double g = 0, gd = 0;
@@ -445,23 +497,6 @@ void backward(Queue& queue, const BatchNormShape& s, ConstSeries x, ConstSeries 
   });
 }
 
-/// to[n, c] = Σ_p pieces[n, p, c], in the order of p; two arrays of pieces. One thread per (n, c).
-__global__ __launch_bounds__(kThreads) void add_pieces(int64_t count, int64_t pieces, int C,
-                                                       const float* __restrict__ piece_g,   // [N, pieces, C]
-                                                       const float* __restrict__ piece_gd,  // [N, pieces, C]
-                                                       float* g, float* gd) {               // [N, C]
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  float sum_g = 0, sum_gd = 0;
-  for (int64_t p = 0; p < pieces; ++p) {
-    const int64_t from = (i / C * pieces + p) * C + i % C;
-    sum_g += piece_g[from];
-    sum_gd += piece_gd[from];
-  }
-  g[i] = sum_g;
-  gd[i] = sum_gd;
-}
-
 /// The pieces are those of records here, so that their sums are of records.
 template <int V, class S>
 void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward<S>& b, float* g, float* gd) {
@@ -470,8 +505,7 @@ void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward<S>
   auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums));
   launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, piece_sums<V, S, false>, r,
          b, piece_g, piece_g + sums, nullptr, false);
-  launch(queue, {.grid = {ceil_div(records, int64_t{kThreads})}, .block = {kThreads}}, add_pieces, records, r.pieces,
-         s.C, piece_g, piece_g + sums, g, gd);
+  launch_add_pieces(queue, piece_g, piece_g + sums, g, gd, records, r.pieces, s.C);
 }
 
 void backward_sums(Queue& queue, const BatchNormShape& s, ConstSeries dz, const RecordGradientSums& sums) {
@@ -494,7 +528,7 @@ void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_
 
 extern const BatchNormKernels batch_norm{
     .statistics = statistics,
-    .combine = combine,
+    .finish_statistics = finish_statistics,
     .update_running = update_running,
     .fold = fold,
     .apply = apply,

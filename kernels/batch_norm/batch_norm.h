@@ -25,16 +25,25 @@ std::string text(const BatchNormShape& shape);
 /// Throws Error when a group has one row only.
 void check_has_variance(const BatchNormShape& shape);
 
+/// Parameters of a layer and where its statistics go.
+struct LayerStatistics {
+  const float *gamma, *beta;            // [C]
+  float eps, momentum;                  // of the running statistics
+  float *mean, *var, *scale, *shift;    // [G, C]
+  float *running_mean, *running_var{};  // [C]; null: they stay as they are
+};
+
 /// Series of one call are stored alike, f32 or bf16.
 struct BatchNormKernels {
   /// Mean and biased variance per group, from x itself. x [N, L, C]; mean, var [G, C]. Two passes, no E[x²] − E[x]².
   Entry<"batch_norm.statistics", void(const BatchNormShape&, ConstSeries x, float* mean, float* var)> statistics;
 
-  /// The same from per-record moments (kernels/conv1d: RecordMoments), combined in the order of the records by the
-  /// parallel formula of Chan, Golub and LeVeque (1979). record_mean, record_m2 [N, C].
-  Entry<"batch_norm.combine",
-        void(const BatchNormShape&, const float* record_mean, const float* record_m2, float* mean, float* var)>
-      combine;
+  /// What a layer in training needs behind its convolution, in one launch: mean and var from per-record moments
+  /// (kernels/conv1d: RecordMoments), combined by the parallel formula of Chan, Golub and LeVeque (1979); then what
+  /// update_running and fold do with them, bit for bit. record_mean, record_m2 [N, C].
+  Entry<"batch_norm.finish_statistics",
+        void(const BatchNormShape&, const float* record_mean, const float* record_m2, const LayerStatistics&)>
+      finish_statistics;
 
   /// running = (1 − momentum) · running + momentum · batch, once per group in order, as if each view were a forward
   /// pass of its own. The variance that enters is the unbiased one, as in PyTorch; one row per group is an error of the

@@ -144,8 +144,7 @@ void statistics(Queue&, const BatchNormShape& s, ConstSeries x_series, float* me
   }
 }
 
-void combine(Queue&, const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean,
-             float* var) {
+void combine(const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean, float* var) {
   const int64_t records = s.N / s.groups;
   for (int64_t g = 0; g < s.groups; ++g) {
     const int64_t first = g * records * s.C;
@@ -207,6 +206,14 @@ void apply(Queue&, const BatchNormShape& s, ConstSeries x_series, const float* s
     const int64_t offset = pieces.offset_of(p), group = pieces.group_of(p) * s.C;
     piece(pieces.values_of(p), s.C, x + offset, scale + group, shift + group, y + offset);
   });
+}
+
+void finish_statistics(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2,
+                       const LayerStatistics& layer) {
+  combine(s, record_mean, record_m2, layer.mean, layer.var);
+  if (layer.running_mean)
+    update_running(queue, s, layer.mean, layer.var, layer.momentum, layer.running_mean, layer.running_var);
+  fold(queue, s, layer.mean, layer.var, layer.gamma, layer.beta, layer.eps, layer.scale, layer.shift);
 }
 
 // ---- backward
@@ -342,7 +349,7 @@ void backward_finish(Queue&, const BatchNormShape& s, const float* record_g, con
 namespace cpu {
 const BatchNormKernels batch_norm{
     .statistics = statistics,
-    .combine = combine,
+    .finish_statistics = finish_statistics,
     .update_running = update_running,
     .fold = fold,
     .apply = apply,

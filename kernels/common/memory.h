@@ -17,6 +17,11 @@ std::shared_ptr<std::byte> allocate_memory(Device device, size_t bytes);
 /// host's, within the limit of the control group (version 2) that the process runs in.
 size_t available_memory(Device device);
 
+/// Host memory as kernels of the device read it, where it is, for as long as the result lives: on cuda it is pinned,
+/// and every read crosses the bus. For what is too large for the GPU and read once. Throws Error when it cannot be
+/// pinned.
+std::shared_ptr<const std::byte> readable_on_host(Device device, const void* begin, size_t bytes);
+
 /// Host → device. Returns when `from` may be changed.
 void copy_to_device(Queue& queue, void* to, const void* from, size_t bytes);
 /// Device → host. Returns when `to` holds the bytes, after everything that was on the queue before.

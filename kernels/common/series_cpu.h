@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/common/device.h"
@@ -11,6 +12,37 @@
 #include "kernels/common/series.h"
 
 namespace systole::kernels::cpu {
+
+/// Floats, content undefined, for the time of a kernel. The memory is kept for the next one: fresh pages would cost
+/// more than what is done in them.
+class Floats {
+ public:
+  Floats() = default;
+  ~Floats() {
+    if (values_) kept().push_back(std::move(values_));
+  }
+  Floats(const Floats&) = delete;
+  Floats& operator=(const Floats&) = delete;
+
+  float* take(int64_t count) {
+    auto& list = kept();
+    if (!list.empty()) {
+      values_ = std::move(list.back());
+      list.pop_back();
+    } else {
+      values_ = std::make_unique<std::vector<float>>();
+    }
+    if (static_cast<int64_t>(values_->size()) < count) values_->resize(static_cast<size_t>(count));
+    return values_->data();
+  }
+
+ private:
+  static std::vector<std::unique_ptr<std::vector<float>>>& kept() {
+    thread_local std::vector<std::unique_ptr<std::vector<float>>> list;
+    return list;
+  }
+  std::unique_ptr<std::vector<float>> values_;
+};
 
 /// The values of a series of `count`, as f32.
 class Widened {
@@ -21,10 +53,10 @@ class Widened {
       return;
     }
     if (!series) return;
-    own_.resize(static_cast<size_t>(count));
-    const bf16* from = series.as<bf16>();
-    for_values(count, [&](int64_t i) { own_[static_cast<size_t>(i)] = to_float(from[i]); });
-    values_ = own_.data();
+    float* const to = own_.take(count);
+    const bf16* const from = series.as<bf16>();
+    for_values(count, [&](int64_t i) { to[i] = to_float(from[i]); });
+    values_ = to;
   }
   Widened(const Widened&) = delete;
   Widened& operator=(const Widened&) = delete;
@@ -41,7 +73,7 @@ class Widened {
 
  private:
   const float* values_ = nullptr;
-  std::vector<float> own_;
+  Floats own_;
 };
 
 /// A series that is written: rounded to bf16 where it is stored so, at the end of the object's life. `adds`: what it
@@ -54,13 +86,12 @@ class Narrowed {
       return;
     }
     if (!series) return;
-    own_.resize(static_cast<size_t>(count));
-    values_ = own_.data();
+    values_ = own_.take(count);
     const bf16* from = series.as<bf16>();
     if (adds) Widened::for_values(count, [&](int64_t i) { values_[i] = to_float(from[i]); });
   }
   ~Narrowed() {
-    if (own_.empty()) return;
+    if (!series_ || series_.storage() == Storage::f32) return;
     bf16* to = series_.as<bf16>();
     Widened::for_values(count_, [&](int64_t i) { to[i] = to_bf16(values_[i]); });
   }
@@ -72,7 +103,7 @@ class Narrowed {
   Series series_;
   int64_t count_;
   float* values_ = nullptr;
-  std::vector<float> own_;
+  Floats own_;
 };
 
 /// Factors as the tensor cores of a precision see them. In f32 they are where they were.
@@ -80,12 +111,12 @@ class Rounded {
  public:
   Rounded(Precision precision, const float* values, int64_t count) : values_(values) {
     if (precision == Precision::f32) return;
-    own_.resize(static_cast<size_t>(count));
-    Widened::for_values(count, [&](int64_t i) {
-      const float x = values[i];
-      own_[static_cast<size_t>(i)] = precision == Precision::bf16 ? to_float(to_bf16(x)) : to_tf32(x);
-    });
-    values_ = own_.data();
+    float* const to = own_.take(count);
+    if (precision == Precision::bf16)
+      Widened::for_values(count, [&](int64_t i) { to[i] = to_float(to_bf16(values[i])); });
+    else
+      Widened::for_values(count, [&](int64_t i) { to[i] = to_tf32(values[i]); });
+    values_ = to;
   }
   Rounded(const Rounded&) = delete;
   Rounded& operator=(const Rounded&) = delete;
@@ -93,7 +124,7 @@ class Rounded {
 
  private:
   const float* values_;
-  std::vector<float> own_;
+  Floats own_;
 };
 
 }  // namespace systole::kernels::cpu

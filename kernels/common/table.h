@@ -12,7 +12,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
+#include <tuple>
+#include <type_traits>
 
 #include "kernels/common/device.h"
 #include "kernels/common/dry_run.h"
@@ -26,20 +29,33 @@ struct FixedString {
   constexpr FixedString(const char (&literal)[N]) { std::copy_n(literal, N, text); }  // NOLINT: a literal converts
 };
 
-/// Shapes that have a text(shape) are named in errors.
+/// Shapes that have a text(shape) are named in errors, and so are plain counts.
 template <class T>
 std::string shape_text(const T& argument) {
   if constexpr (requires { text(argument); })
     return " " + text(argument);
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return " " + std::to_string(argument) + " values";
   else
     return {};
 }
 
+/// What an entry void(Args...) was called with.
+template <class... Args>
+using Arguments = std::tuple<const std::remove_reference_t<Args>&...>;
+
+/// A call of an entry, as a watch sees it.
+struct WatchedCall {
+  const char* kernel;
+  std::string shape;      // its text, where it has one
+  const void* arguments;  // Arguments<Args...> of the entry
+};
+
 /// Is told of every call of an entry while it is installed, before and after it: how a profile takes the time of each
-/// kernel. Calls come from the one thread that puts work on queues.
+/// kernel, and how the work of a step is counted. Calls come from the one thread that puts work on queues.
 struct CallWatch {
-  void (*begin)(Queue&);
-  void (*end)(Queue&, const char* kernel);
+  void (*begin)(Queue&, const char* kernel);
+  void (*end)(Queue&, const WatchedCall& call);
 };
 inline const CallWatch* call_watch = nullptr;  // none: the usual case, which costs one comparison
 
@@ -61,9 +77,12 @@ struct Call<void(Args...)> {
                   std::string(systole::name(queue.device())));
     if (DryRun::is_active()) return;
     try {
-      if (call_watch) call_watch->begin(queue);
+      if (call_watch) call_watch->begin(queue, name);
       function(queue, args...);
-      if (call_watch) call_watch->end(queue, name);
+      if (call_watch) {
+        const Arguments<Args...> arguments(args...);
+        call_watch->end(queue, {name, (shape_text(args) + ... + std::string()), &arguments});
+      }
     } catch (const LaunchError& error) {
       throw Error(std::string(name) + (shape_text(args) + ... + std::string()) + ": " + error.what());
     }

@@ -7,8 +7,9 @@
 // and dy are f32 or, in bf16, of that type, and all are rounded when a block brings them to shared memory. README.md
 // tells why it is done like this.
 
-#include <fmt/format.h>
 #include <numeric>
+#include <string>
+#include <type_traits>
 
 #include "kernels/common/memory.h"
 #include "kernels/conv1d/conv1d.h"
@@ -29,8 +30,8 @@ void in_precision_of(const Queue& queue, std::initializer_list<ConstSeries> seri
   with_storage(series, [&]<class S>() {
     if (queue.precision() == Precision::bf16) return call.template operator()<Precision::bf16, S>();
     if constexpr (std::is_same_v<S, bf16>)
-      throw LaunchError(
-          fmt::format("series that are stored as bf16 need that precision, not {}", name(queue.precision())));
+      throw LaunchError("series that are stored as bf16 need that precision, not " +
+                        std::string(name(queue.precision())));
     else if (queue.precision() == Precision::tf32)
       call.template operator()<Precision::tf32, S>();
     else
@@ -112,8 +113,7 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          t.out.as<S>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums,
          rows_are_aligned(t.in, p.in_channels), rows_are_aligned(t.pending_gradient.output.y, p.in_channels));
   if (many_tiles && t.sums.g)
-    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kTileSumThreads)}, .block = {kTileSumThreads}}, add_tiles,
-           tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
+    launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
   else if (many_tiles)
     launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
            combine_moments<kRows>, tile_moments.mean, tile_moments.m2, t.moments.mean, t.moments.m2, outputs,

@@ -282,38 +282,48 @@ bool is_f32(const Queue& queue, ConstSeries series) {
 }
 
 /// z [N, L, C_in], the value that the convolution multiplies.
-std::vector<float> finished_input(const Conv1dShape& s, ConstSeries x_series, const PendingAffine& pending) {
+const float* finished_input(const Conv1dShape& s, ConstSeries x_series, const PendingAffine& pending, Floats& memory) {
   const Widened x(x_series, s.input_size());
-  std::vector<float> z(static_cast<size_t>(s.input_size()));
+  float* const z = memory.take(s.input_size());
   const int64_t size = int64_t{s.L} * s.C_in;
   parallel_for(s.N, [&](int64_t n) {
     const RecordAffine affine = affine_of(pending, s.C_in, n, s.N);
-    for (int64_t i = 0; i < size; ++i) {
-      float value = x[n * size + i];
-      if (affine.scale) value = std::fma(value, affine.scale[i % s.C_in], affine.shift[i % s.C_in]);
-      z[static_cast<size_t>(n * size + i)] = affine.scale && affine.relu && value < 0 ? 0 : value;
+    const float* const from = x + n * size;
+    float* const to = z + n * size;
+    if (!affine.scale) {
+      std::copy_n(from, size, to);
+      return;
     }
+    for (int64_t i = 0; i < size; i += s.C_in)
+#pragma omp simd
+      for (int c = 0; c < s.C_in; ++c) {
+        const float value = std::fma(from[i + c], affine.scale[c], affine.shift[c]);
+        to[i + c] = affine.relu && value < 0 ? 0 : value;
+      }
   });
   return z;
 }
 
 /// dy [N, L_out, C_out], behind what was pending.
-std::vector<float> finished_gradient(const Conv1dShape& s, ConstSeries dy_series, PendingGradient pending) {
+const float* finished_gradient(const Conv1dShape& s, ConstSeries dy_series, PendingGradient pending, Floats& memory) {
   const Widened dy(dy_series, s.output_size()), y(pending.output.y, s.output_size());
   pending.output.y = static_cast<const float*>(y);
-  const float* const stored = dy;
-  std::vector<float> finished(stored, stored + s.output_size());
-  if (!pending.offset) return finished;
+  float* const finished = memory.take(s.output_size());
   const int64_t size = int64_t{s.L_out()} * s.C_out;
-  parallel_for(s.N, [&](int64_t n) { take_back(s, dy, pending, n, finished.data() + n * size); });
+  parallel_for(s.N, [&](int64_t n) {
+    if (pending.offset)
+      take_back(s, dy, pending, n, finished + n * size);
+    else
+      std::copy_n(dy + n * size, size, finished + n * size);
+  });
   return finished;
 }
 
 void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
              const float* bias, Series y, const RecordMoments& moments) {
   if (is_f32(queue, x)) return forward_f32(s, x, pending, w, bias, y, moments);
-  const std::vector<float> z = finished_input(s, x, pending);
-  const Rounded z_factors(queue.precision(), z.data(), s.input_size()),
+  Floats memory;
+  const Rounded z_factors(queue.precision(), finished_input(s, x, pending, memory), s.input_size()),
       w_factors(queue.precision(), w, s.weight_size());
   forward_f32(s, z_factors, {}, w_factors, bias, Narrowed(y, s.output_size()), moments);
 }
@@ -321,8 +331,8 @@ void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAff
 void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float* w,
                     Series dz, GradientMode mode, const RecordGradientSums& sums) {
   if (is_f32(queue, dy)) return input_gradient_f32(s, dy, pending, w, dz, mode, sums);
-  const std::vector<float> finished = finished_gradient(s, dy, pending);
-  const Rounded dy_factors(queue.precision(), finished.data(), s.output_size());
+  Floats memory;
+  const Rounded dy_factors(queue.precision(), finished_gradient(s, dy, pending, memory), s.output_size());
   const Rounded w_factors(queue.precision(), w, s.weight_size());
   const Widened output(sums.output.y, s.input_size());
   RecordGradientSums wanted = sums;
@@ -334,9 +344,9 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
 void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
                      const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
   if (is_f32(queue, x)) return weight_gradient_f32(s, x, pending, dy, pending_dy, dw, dbias, mode);
-  const std::vector<float> z = finished_input(s, x, pending), finished = finished_gradient(s, dy, pending_dy);
-  const Rounded z_factors(queue.precision(), z.data(), s.input_size());
-  const Rounded dy_factors(queue.precision(), finished.data(), s.output_size());
+  Floats z_memory, dy_memory;
+  const Rounded z_factors(queue.precision(), finished_input(s, x, pending, z_memory), s.input_size());
+  const Rounded dy_factors(queue.precision(), finished_gradient(s, dy, pending_dy, dy_memory), s.output_size());
   weight_gradient_f32(s, z_factors, {}, dy_factors, {}, dw, dbias, mode);
 }
 

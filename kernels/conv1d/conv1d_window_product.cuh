@@ -19,6 +19,7 @@
 #pragma once
 
 #include "kernels/common/pending.h"
+#include "kernels/common/piece_sums.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/conv1d_tile.cuh"
 
@@ -286,26 +287,6 @@ __device__ __forceinline__ void write_gradient(const WindowProduct& p, const Win
   const int64_t at = (int64_t{block.record} * p.classes * p.row_tiles + tile) * p.out_channels + q;
   tile_g[at] = sum_g;
   tile_gd[at] = shared.partial[0][column] + shared.partial[1][column];
-}
-
-/// Sums of records from those of their tiles, in the order of the tiles; one thread per record and channel.
-constexpr int kTileSumThreads = 128;
-
-__global__ void __launch_bounds__(kTileSumThreads) add_tiles(const float* __restrict__ tile_g,   // [N, tiles, C]
-                                                             const float* __restrict__ tile_gd,  // [N, tiles, C]
-                                                             float* __restrict__ g,              // [N, C]
-                                                             float* __restrict__ gd,             // [N, C]
-                                                             int64_t count, int tiles, int C) {
-  const int64_t at = int64_t{blockIdx.x} * kTileSumThreads + thread_number();
-  if (at >= count) return;
-  float sum_g = 0, sum_gd = 0;
-  for (int t = 0; t < tiles; ++t) {
-    const int64_t from = (at / C * tiles + t) * C + at % C;
-    sum_g += tile_g[from];
-    sum_gd += tile_gd[from];
-  }
-  g[at] = sum_g;
-  gd[at] = sum_gd;
 }
 
 /// Blocks that a multiprocessor shall hold: each has 64 sums in a thread (32 where it has 64 rows).

@@ -1,5 +1,6 @@
 // The GPU, its one stream, its memory, and how failures are worded.
 
+#include <nvtx3/nvToolsExt.h>
 #include <string>
 
 #include "kernels/common/launch.h"
@@ -91,6 +92,16 @@ std::shared_ptr<std::byte> allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), [](std::byte* p) { cudaFree(p); }};
 }
 
+std::shared_ptr<const std::byte> readable_on_host(const void* begin, size_t bytes) {
+  auto* const memory = const_cast<void*>(begin);
+  if (const cudaError_t status = cudaHostRegister(memory, bytes, cudaHostRegisterMapped); status != cudaSuccess)
+    throw Error(std::to_string(bytes) +
+                " bytes of the host's memory could not be pinned for the GPU: " + words_of(status));
+  void* seen = nullptr;
+  check(cudaHostGetDevicePointer(&seen, memory, 0), "asking where the GPU sees the host's memory");
+  return {static_cast<const std::byte*>(seen), [memory](const std::byte*) { cudaHostUnregister(memory); }};
+}
+
 namespace {
 
 struct MemoryState {
@@ -141,6 +152,14 @@ void copy_on_device(const Queue& queue, void* to, const void* from, size_t bytes
 
 void fill_zero(const Queue& queue, void* to, size_t bytes) {
   check(cudaMemsetAsync(to, 0, bytes, stream_of(queue)), "setting memory to zero");
+}
+
+void begin_range(const char* name) {
+  nvtxRangePushA(name);
+}
+
+void end_range() {
+  nvtxRangePop();
 }
 
 Timer::Timer() {

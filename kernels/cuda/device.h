@@ -22,6 +22,7 @@ std::string compiled_architectures();
 void synchronize(const Queue& queue);
 
 std::shared_ptr<std::byte> allocate(size_t bytes);
+std::shared_ptr<const std::byte> readable_on_host(const void* begin, size_t bytes);
 /// Bytes of the GPU's memory that are taken, by any program, once everything that was started has ended.
 size_t memory_in_use();
 /// Bytes of the GPU's memory that are free.
@@ -32,6 +33,11 @@ void copy_to_device(const Queue& queue, void* to, const void* from, size_t bytes
 void copy_to_host(const Queue& queue, void* to, const void* from, size_t bytes);
 void copy_on_device(const Queue& queue, void* to, const void* from, size_t bytes);
 void fill_zero(const Queue& queue, void* to, size_t bytes);
+
+/// A range of NVTX, which NVIDIA's profilers show, from here to the end_range that belongs to it. Without a profiler
+/// they cost next to nothing.
+void begin_range(const char* name);
+void end_range();
 
 /// Milliseconds between the calls of start and stop, measured on the GPU.
 class Timer {

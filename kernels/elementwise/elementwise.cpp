@@ -8,6 +8,10 @@ std::string text(const ConcatenateShape& s) {
   return fmt::format("rows={} C_a={} C_b={}", s.rows, s.C_a, s.C_b);
 }
 
+std::string text(const ResidualShape& s) {
+  return fmt::format("N={} L={} C={}", s.N, s.L, s.C);
+}
+
 std::string text(const DropoutShape& s) {
   return fmt::format("N={} elements={} p={}", s.N, s.elements, s.p);
 }

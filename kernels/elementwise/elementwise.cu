@@ -227,9 +227,10 @@ void split_leads(Queue& queue, const SplitLeadsShape& s, ConstSeries x, Series y
 /// word i % 4 of block i / 4. V = 4 needs records of a multiple of four elements; otherwise their starts are not
 /// aligned, and the last block of a record has fewer than four.
 template <int V, class S>
-__global__ __launch_bounds__(kThreads, 4) void drop(DropoutShape s, uint32_t threshold, float factor, const S* x,
-                                                    S* y,  // [N, elements] both; y may be x
-                                                    bool accumulate) {
+__global__ __launch_bounds__(kThreads, V == 1 ? 3 : 4) void drop(DropoutShape s, uint32_t threshold, float factor,
+                                                                 const S* x,
+                                                                 S* y,  // [N, elements] both; y may be x
+                                                                 bool accumulate) {
   const auto quads = static_cast<uint32_t>((s.elements + 3) / 4);  // of a record
   const int64_t begin = int64_t{blockIdx.x} * (kThreads * kVectors);
   const int64_t first_record = begin / quads;
@@ -276,6 +277,128 @@ void dropout(Queue& queue, const DropoutShape& s, ConstSeries x, Series y, Gradi
   });
 }
 
+// ---- the end of a residual block: as dropout, whose blocks of four draws a thread takes whole, with the additions
+// around
+
+/// How the elements of records are cut into quads, the four words of a Philox block each.
+struct Quads {
+  int64_t elements;  // of a record
+  int records;
+  DropoutShape mask;
+  uint32_t threshold;  // 0: nothing is dropped
+  float factor;
+
+  explicit Quads(const ResidualShape& s, const DropoutShape& dropout)
+      : elements(int64_t{s.L} * s.C),
+        records(s.N),
+        mask(dropout),
+        threshold(static_cast<uint32_t>(std::ceil(dropout.p * 0x1p24f))),
+        factor(1 / (1 - dropout.p)) {}
+  int64_t count() const { return records * ceil_div<int64_t>(elements, 4); }
+  __device__ __forceinline__ bool keeps(uint32_t draw) const { return draw >> 8 >= threshold; }
+};
+
+/// The quad of a thread.
+struct Quad {
+  int record, count;  // count: 0 behind the last one
+  int64_t element;    // its first, of the record
+  uint32_t number;    // of the record's quads
+
+  __device__ __forceinline__ Quad(const Quads& q) {
+    const int64_t at = int64_t{blockIdx.x} * kThreads + threadIdx.x, per_record = (q.elements + 3) / 4;
+    record = static_cast<int>(at / per_record);
+    number = static_cast<uint32_t>(at - record * per_record);
+    element = int64_t{number} * 4;
+    const int64_t left = q.elements - element;
+    count = record >= q.records ? 0 : left < 4 ? static_cast<int>(left) : 4;
+  }
+  /// What is drawn for its elements.
+  __device__ __forceinline__ Philox4 draws(const Quads& q) const {
+    if (q.threshold == 0) return {};
+    const RandomStream stream(q.mask.seed, Purpose::dropout, q.mask.step,
+                              q.mask.first_record + static_cast<uint32_t>(record), 0, q.mask.layer);
+    return stream.block(number);
+  }
+};
+/// One value with its pending normalisation. A NaN stays one.
+__device__ __forceinline__ float finished(float x, const PendingAffine& pending, int64_t at) {
+  if (pending.scale) x = fmaf(x, pending.scale[at], pending.shift[at]);
+  return pending.relu && x < 0 ? 0.0f : x;
+}
+
+/// V = 4 needs a multiple of four channels; a quad then lies in one sample.
+template <int V, class S>
+__global__ __launch_bounds__(kThreads, 4) void join_block(Quads q, int C, const S* x, PendingAffine of_x,
+                                                          const S* shortcut, PendingAffine of_shortcut, S* y) {
+  const Quad quad(q);
+  if (quad.count == 0) return;
+  const int64_t offset = quad.record * q.elements + quad.element;
+  const int64_t x_group = int64_t{quad.record / (q.records / of_x.groups)} * C;
+  const int64_t shortcut_group = int64_t{quad.record / (q.records / of_shortcut.groups)} * C;
+  const Philox4 draws = quad.draws(q);
+  for (int j = 0; j < quad.count; j += V) {
+    const Vector<V> a = load_floats<V>(x + offset + j), b = load_floats<V>(shortcut + offset + j);
+    const int c = static_cast<int>((quad.element + j) % C);
+    Vector<V> sum;
+    for (int lane = 0; lane < V; ++lane) {
+      const float added = finished(b.lane[lane], of_shortcut, shortcut_group + c + lane);
+      const float main = finished(a.lane[lane], of_x, x_group + c + lane);
+      // Fused by name: the same bits from every compiler. Without dropout the factor is 1.
+      const float value = q.keeps(draws.word[j + lane]) ? fmaf(main, q.factor, added) : added;
+      sum.lane[lane] = value < 0 ? 0.0f : value;
+    }
+    store_floats(y + offset + j, sum);
+  }
+}
+
+template <int V, class S>
+__global__ __launch_bounds__(kThreads, 4) void split_block(Quads q, const S* y, const S* dy, S* da, bool add_da, S* db,
+                                                           bool add_db) {
+  const Quad quad(q);
+  if (quad.count == 0) return;
+  const int64_t offset = quad.record * q.elements + quad.element;
+  const Philox4 draws = quad.draws(q);
+  const auto put = [&](S* to, const Vector<V>& values, bool add) {
+    Vector<V> sum = values;
+    if (add) {
+      const Vector<V> before = load_floats<V>(to);
+      for (int lane = 0; lane < V; ++lane) sum.lane[lane] += before.lane[lane];
+    }
+    store_floats(to, sum);
+  };
+  for (int j = 0; j < quad.count; j += V) {
+    const Vector<V> output = load_floats<V>(y + offset + j);
+    Vector<V> g = load_floats<V>(dy + offset + j);
+    for (int lane = 0; lane < V; ++lane) g.lane[lane] = output.lane[lane] > 0 ? g.lane[lane] : 0.0f;
+    if (db) put(db + offset + j, g, add_db);
+    if (!da) continue;
+    for (int lane = 0; lane < V; ++lane) g.lane[lane] = q.keeps(draws.word[j + lane]) ? g.lane[lane] * q.factor : 0.0f;
+    put(da + offset + j, g, add_da);
+  }
+}
+
+void residual(Queue& queue, const ResidualShape& s, ConstSeries x, const PendingAffine& of_x, ConstSeries shortcut,
+              const PendingAffine& of_shortcut, const DropoutShape& mask, Series y) {
+  const Quads q(s, mask);
+  const bool vectors = s.C % 4 == 0 && is_aligned({x.address(), shortcut.address(), y.address()});
+  with_storage({x, shortcut, y}, [&]<class S>() {
+    launch(queue, {.grid = {ceil_div(q.count(), int64_t{kThreads})}, .block = {kThreads}},
+           vectors ? join_block<4, S> : join_block<1, S>, q, s.C, x.as<S>(), of_x, shortcut.as<S>(), of_shortcut,
+           y.as<S>());
+  });
+}
+
+void residual_backward(Queue& queue, const ResidualShape& s, ConstSeries y, ConstSeries dy, const DropoutShape& mask,
+                       Series da, GradientMode da_mode, Series db, GradientMode db_mode) {
+  const Quads q(s, mask);
+  const bool vectors = q.elements % 4 == 0 && is_aligned({y.address(), dy.address(), da.address(), db.address()});
+  with_storage({y, dy, da, db}, [&]<class S>() {
+    launch(queue, {.grid = {ceil_div(q.count(), int64_t{kThreads})}, .block = {kThreads}},
+           vectors ? split_block<4, S> : split_block<1, S>, q, y.as<S>(), dy.as<S>(), da.as<S>(),
+           da_mode == GradientMode::accumulate, db.as<S>(), db_mode == GradientMode::accumulate);
+  });
+}
+
 }  // namespace
 
 extern const ElementwiseKernels elementwise{
@@ -287,6 +410,8 @@ extern const ElementwiseKernels elementwise{
     .concatenate_backward = concatenate_backward,
     .split_leads = split_leads,
     .dropout = dropout,
+    .residual = residual,
+    .residual_backward = residual_backward,
 };
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

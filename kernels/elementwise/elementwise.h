@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/common/device.h"
+#include "kernels/common/pending.h"
 #include "kernels/common/philox.h"
 #include "kernels/common/series.h"
 #include "kernels/common/step_number.h"
@@ -36,6 +37,12 @@ struct DropoutShape {
   uint32_t first_record = 0;
 };
 
+/// Series of N records of L samples of C channels.
+struct ResidualShape {
+  int N, L, C;
+};
+
+std::string text(const ResidualShape& shape);
 std::string text(const ConcatenateShape& shape);
 std::string text(const DropoutShape& shape);
 std::string text(const SplitLeadsShape& shape);
@@ -67,6 +74,20 @@ struct ElementwiseKernels {
   /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is
   /// drawn again, not stored. x, y [N, elements]; y may be x in mode overwrite.
   Entry<"elementwise.dropout", void(const DropoutShape&, ConstSeries x, Series y, GradientMode mode)> dropout;
+
+  /// The end of a residual block in one pass: y = relu(drop(a) + b), where a and b are x and the shortcut with their
+  /// pending normalisations, and drop is the dropout of `mask` (p = 0: none). x, shortcut, y [N, L, C]; y may be
+  /// either.
+  Entry<"elementwise.residual",
+        void(const ResidualShape&, ConstSeries x, const PendingAffine& of_x, ConstSeries shortcut,
+             const PendingAffine& of_shortcut, const DropoutShape& mask, Series y)>
+      residual;
+  /// Its gradients in a and in b: db = dy where y > 0, else 0, and da = drop(db). Either may be null. Where both are
+  /// one series, db comes first.
+  Entry<"elementwise.residual_backward",
+        void(const ResidualShape&, ConstSeries y, ConstSeries dy, const DropoutShape& mask, Series da,
+             GradientMode da_mode, Series db, GradientMode db_mode)>
+      residual_backward;
 };
 
 const ElementwiseKernels& elementwise_kernels(Device device);

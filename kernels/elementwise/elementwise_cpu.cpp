@@ -153,6 +153,88 @@ void dropout(Queue&, const DropoutShape& s, ConstSeries x_series, Series y_serie
   });
 }
 
+/// Pieces of whole rows whose first elements are multiples of four: body(record, first row, rows).
+template <class Body>
+void for_row_pieces(const ResidualShape& s, const Body& body) {
+  const int64_t rows = std::max<int64_t>(4, kPiece / s.C / 4 * 4), pieces = (s.L + rows - 1) / rows;
+  parallel_for(s.N * pieces, [&](int64_t i) {
+    const int64_t first = i % pieces * rows;
+    body(i / pieces, first, std::min(rows, s.L - first));
+  });
+}
+
+RandomStream stream_of(const DropoutShape& mask, int64_t record) {
+  return {mask.seed, Purpose::dropout, mask.step, mask.first_record + static_cast<uint32_t>(record), 0, mask.layer};
+}
+
+/// What is pending on the rows of one record, or nothing.
+struct RowAffine {
+  const float *scale, *shift;
+  bool relu;
+
+  RowAffine(const PendingAffine& p, const ResidualShape& s, int64_t record)
+      : scale(p.scale ? p.scale + record / (s.N / p.groups) * s.C : nullptr),
+        shift(p.scale ? p.shift + record / (s.N / p.groups) * s.C : nullptr),
+        relu(p.relu) {}
+  /// to[c] = the finished x[c]; with kAdd relu(to[c] + the finished x[c]).
+  template <bool kAdd>
+  void apply(int C, const float* x, float* to) const {
+    const auto put = [&](const auto& value) {
+#pragma omp simd
+      for (int c = 0; c < C; ++c) {
+        float z = value(c);
+        if (relu) z = z < 0 ? 0.0f : z;
+        if (kAdd) z += to[c];
+        to[c] = kAdd && z < 0 ? 0.0f : z;
+      }
+    };
+    if (scale)
+      put([&](int c) { return std::fma(x[c], scale[c], shift[c]); });
+    else
+      put([&](int c) { return x[c]; });
+  }
+};
+
+void residual(Queue&, const ResidualShape& s, ConstSeries x_series, const PendingAffine& of_x,
+              ConstSeries shortcut_series, const PendingAffine& of_shortcut, const DropoutShape& mask,
+              Series y_series) {
+  const int64_t record_size = int64_t{s.L} * s.C;
+  const Widened x(x_series, s.N * record_size), shortcut(shortcut_series, s.N * record_size);
+  const Narrowed y(y_series, s.N * record_size);
+  for_row_pieces(s, [&](int64_t record, int64_t first, int64_t rows) {
+    const int64_t begin = first * s.C, size = rows * s.C, start = record * record_size + begin;
+    // A copy of the piece: y may be the shortcut.
+    float* joined = thread_scratch(0, static_cast<size_t>(size));
+    const RowAffine main(of_x, s, record), side(of_shortcut, s, record);
+    for (int64_t i = 0; i < size; i += s.C) main.apply<false>(s.C, x + start + i, joined + i);
+    if (mask.p > 0) drop(mask, stream_of(mask, record), begin, size, joined, joined, GradientMode::overwrite);
+    for (int64_t i = 0; i < size; i += s.C) side.apply<true>(s.C, shortcut + start + i, joined + i);
+    std::copy_n(joined, size, y + start);
+  });
+}
+
+void residual_backward(Queue&, const ResidualShape& s, ConstSeries y_series, ConstSeries dy_series,
+                       const DropoutShape& mask, Series da_series, GradientMode da_mode, Series db_series,
+                       GradientMode db_mode) {
+  const int64_t record_size = int64_t{s.L} * s.C, count = s.N * record_size;
+  const Widened y(y_series, count), dy(dy_series, count);
+  const bool one = da_series.address() == db_series.address();  // then it is written once, in the end
+  const Narrowed db_values(one ? nullptr : db_series, count, db_mode == GradientMode::accumulate);
+  const Narrowed da_values(da_series, count, (one ? db_mode : da_mode) == GradientMode::accumulate);
+  float* const da = da_values;
+  float* const db = one ? da : static_cast<float*>(db_values);
+  for_row_pieces(s, [&](int64_t record, int64_t first, int64_t rows) {
+    const int64_t begin = first * s.C, size = rows * s.C, start = record * record_size + begin;
+    float* g = thread_scratch(0, static_cast<size_t>(size));
+    store(size, GradientMode::overwrite, g,
+          [y = y + start, dy = dy + start](int64_t i) { return y[i] > 0 ? dy[i] : 0.0f; });
+    if (db) store(size, db_mode, db + start, [g](int64_t i) { return g[i]; });
+    if (!da) return;
+    if (mask.p > 0) drop(mask, stream_of(mask, record), begin, size, g, g, GradientMode::overwrite);
+    store(size, da_mode, da + start, [g](int64_t i) { return g[i]; });
+  });
+}
+
 }  // namespace
 
 namespace cpu {
@@ -165,6 +247,8 @@ const ElementwiseKernels elementwise{
     .concatenate_backward = concatenate_backward,
     .split_leads = split_leads,
     .dropout = dropout,
+    .residual = residual,
+    .residual_backward = residual_backward,
 };
 }  // namespace cpu
 }  // namespace systole::kernels

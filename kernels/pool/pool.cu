@@ -11,6 +11,7 @@
 #include "kernels/common/channel_runs.h"
 #include "kernels/common/launch.h"
 #include "kernels/common/memory.h"
+#include "kernels/common/piece_sums.h"
 #include "kernels/pool/pool.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
@@ -85,34 +86,86 @@ void mean_forward(Queue& queue, const MeanShape& s, ConstSeries x, const Pending
   });
 }
 
-/// Every thread divides once and stores its value at all of its steps.
-template <int V, class S>
-__global__ __launch_bounds__(kRunThreads, 4) void spread_mean(ChannelRuns r, float L,
-                                                              const float* __restrict__ dy,  // [N, C]
-                                                              S* dz,                         // [N, L, C]
-                                                              bool accumulate) {
+struct SumsShared {
+  float g[kRunLanes], gd[kRunLanes];
+};
+
+/// Every thread divides once and stores its value at all of its steps. kSums: with the sums of the piece, for which it
+/// reads the output that dz belongs to.
+template <int V, class S, bool kSums>
+__global__ __launch_bounds__(kRunThreads, !kSums   ? 4
+                                          : V == 1 ? 2
+                                                   : 3) void spread_mean(ChannelRuns r, float L,
+                                                                         const float* __restrict__ dy,  // [N, C]
+                                                                         S* dz,                         // [N, L, C]
+                                                                         bool accumulate, NormalizedOutput output,
+                                                                         int records_per_group,
+                                                                         float* piece_g,     // [N, pieces, C]
+                                                                         float* piece_gd) {  // [N, pieces, C]
   const RunPlace<V> here(r, blockIdx.x);
-  Vector<V> part = of_channels(here, dy + here.group * r.C), before[kValues / V];
+  Vector<V> part = of_channels(here, dy + here.group * r.C), values[kValues / V];
   for (int j = 0; j < V; ++j) part.lane[j] /= L;
-  for (int k = 0; k < kValues / V; ++k) before[k] = {};
-  if (accumulate) load_steps(before, here, 0, dz);
+  for (int k = 0; k < kValues / V; ++k) values[k] = {};
+  if (accumulate) load_steps(values, here, 0, dz);
   for (int k = 0; k < kValues / V; ++k) {
-    for (int j = 0; j < V; ++j) before[k].lane[j] += part.lane[j];
-    if (k < here.steps) store_floats(dz + here.at(k), before[k]);
+    for (int j = 0; j < V; ++j) values[k].lane[j] += part.lane[j];
+    if (k < here.steps) store_floats(dz + here.at(k), values[k]);
+  }
+  if constexpr (kSums) {
+    auto& shared = *dynamic_shared<SumsShared>();
+    const int64_t channels = here.group / records_per_group * r.C;
+    const Vector<V> mean = of_channels(here, output.mean + channels);
+    const Vector<V> scale = of_channels(here, output.scale + channels);
+    const Vector<V> shift = of_channels(here, output.shift + channels);
+    Vector<V> sum_g{}, sum_gd{};
+    for (int k = 0; k < kValues / V; ++k) {
+      if (k >= here.steps) break;
+      const Vector<V> y = load_floats<V>(output.y.as<S>() + here.at(k));
+      for (int j = 0; j < V; ++j) {
+        const bool stopped = output.relu && fmaf(y.lane[j], scale.lane[j], shift.lane[j]) <= 0;
+        const float g = stopped ? 0.0f : values[k].lane[j];
+        sum_g.lane[j] += g;
+        sum_gd.lane[j] += g * (y.lane[j] - mean.lane[j]);
+      }
+    }
+    for (int j = 0; j < V; ++j) {
+      shared.g[here.lane + j] = sum_g.lane[j];
+      shared.gd[here.lane + j] = sum_gd.lane[j];
+    }
+    add_rows_of_run(r, shared.g, shared.gd);
+    const int count = channels_of_block(r);
+    for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
+      const int64_t to = here.piece * r.C + here.first_channel + c;
+      piece_g[to] = shared.g[c];
+      piece_gd[to] = shared.gd[c];
+    }
   }
 }
 
 template <int V, class S>
-void launch_spread(Queue& queue, const MeanShape& s, const float* dy, S* dz, GradientMode mode) {
+void launch_spread(Queue& queue, const MeanShape& s, const float* dy, S* dz, GradientMode mode,
+                   const RecordGradientSums& sums) {
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
-  launch(queue, {.grid = r.grid(), .block = r.block(V)}, spread_mean<V, S>, r, static_cast<float>(s.L), dy, dz,
-         mode == GradientMode::accumulate);
+  const bool accumulate = mode == GradientMode::accumulate;
+  const auto L = static_cast<float>(s.L);
+  if (!sums.g) {
+    launch(queue, {.grid = r.grid(), .block = r.block(V)}, spread_mean<V, S, false>, r, L, dy, dz, accumulate,
+           NormalizedOutput{}, 1, nullptr, nullptr);
+    return;
+  }
+  const int64_t records = int64_t{s.N} * s.C;
+  auto* const piece_g = scratch<float>(queue, static_cast<size_t>(2 * records * r.pieces));
+  float* const piece_gd = piece_g + records * r.pieces;
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, spread_mean<V, S, true>, r,
+         L, dy, dz, accumulate, sums.output, s.N / sums.output.groups, piece_g, piece_gd);
+  launch_add_pieces(queue, piece_g, piece_gd, sums.g, sums.gd, records, r.pieces, s.C);
 }
 
-void mean_backward(Queue& queue, const MeanShape& s, const float* dy, Series dz, GradientMode mode) {
-  with_storage({dz}, [&]<class S>() {
-    (fits_vectors(s.L, s.C, {dz.address()}) ? launch_spread<4, S> : launch_spread<1, S>)(queue, s, dy, dz.as<S>(),
-                                                                                         mode);
+void mean_backward(Queue& queue, const MeanShape& s, const float* dy, Series dz, GradientMode mode,
+                   const RecordGradientSums& sums) {
+  const bool vectors = fits_vectors(s.L, s.C, {dz.address(), sums.output.y.address()});
+  with_storage({dz, sums.output.y}, [&]<class S>() {
+    (vectors ? launch_spread<4, S> : launch_spread<1, S>)(queue, s, dy, dz.as<S>(), mode, sums);
   });
 }
 

@@ -32,8 +32,10 @@ struct PoolKernels {
   /// y[n, c] = (1/L) Σ_l z[n, l, c], z = x or its pending normalisation. x [N, L, C], y [N, C].
   Entry<"pool.mean_forward", void(const MeanShape&, ConstSeries x, const PendingAffine& pending, float* y)>
       mean_forward;
-  /// dz[n, l, c] = dy[n, c] / L.
-  Entry<"pool.mean_backward", void(const MeanShape&, const float* dy, Series dz, GradientMode mode)> mean_backward;
+  /// dz[n, l, c] = dy[n, c] / L. `sums`, where they are wanted, are those of the finished dz, of the output that x is.
+  Entry<"pool.mean_backward",
+        void(const MeanShape&, const float* dy, Series dz, GradientMode mode, const RecordGradientSums& sums)>
+      mean_backward;
 
   /// y[n, l, c] = max over the window of x; index[n, l, c] = the input position of the first maximum. A NaN wins.
   /// x [N, L, C]; y, index [N, L_out, C].

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/common/lanes.h"
+#include "kernels/common/norm_gradient.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/series_cpu.h"
 #include "kernels/pool/pool.h"
@@ -62,7 +63,11 @@ void mean_forward(Queue&, const MeanShape& s, ConstSeries x_series, const Pendin
   });
 }
 
-void mean_backward(Queue&, const MeanShape& s, const float* dy, Series dz_series, GradientMode mode) {
+void mean_backward(Queue&, const MeanShape& s, const float* dy, Series dz_series, GradientMode mode,
+                   const RecordGradientSums& wanted) {
+  const Widened output(wanted.output.y, int64_t{s.N} * s.L * s.C);
+  RecordGradientSums sums = wanted;
+  sums.output.y = static_cast<const float*>(output);
   const Narrowed dz(dz_series, int64_t{s.N} * s.L * s.C, mode == GradientMode::accumulate);
   const int width = lanes_of(s.C);
   parallel_for(s.N, [&](int64_t n) {
@@ -77,6 +82,7 @@ void mean_backward(Queue&, const MeanShape& s, const float* dy, Series dz_series
         for (int i = 0; i < run; ++i) to[i] += lanes[i];
       }
     });
+    if (sums.g) cpu::record_gradient_sums(sums, n, s.N, s.L, s.C, dz);
   });
 }
 

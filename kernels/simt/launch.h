@@ -38,7 +38,7 @@ void launch(Queue&, const Launch& shape, void (*kernel)(P...), A... args) {
     ::systole::simt::run_grid(own);
   };
   if (auto* recording = ::systole::simt::Recording::active())
-    recording->add(run);
+    recording->add_launch(grid, run);
   else
     run();
 }

@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/simt/runtime.h"
+
 namespace systole::simt {
 
 class Recording {
@@ -18,11 +20,20 @@ class Recording {
   /// The recording that is being made by this thread, or null.
   static Recording* active();
   void add(std::function<void()> work) { work_.push_back(std::move(work)); }
+  void add_launch(const Grid& grid, std::function<void()> work) {
+    launches_.push_back(grid);
+    add(std::move(work));
+  }
+  /// The kernels that were launched, in order; their arguments are not there any more.
+  const std::vector<Grid>& launches() const { return launches_; }
+  /// Copies and fills of memory beside them.
+  size_t memory_operations() const { return work_.size() - launches_.size(); }
   /// Memory that the work uses and nobody else holds.
   void keep(std::shared_ptr<void> memory) { memory_.push_back(std::move(memory)); }
 
  private:
   std::vector<std::function<void()>> work_;
+  std::vector<Grid> launches_;
   std::vector<std::shared_ptr<void>> memory_;
 };
 

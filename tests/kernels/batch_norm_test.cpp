@@ -177,7 +177,7 @@ TEST_CASE("batch_norm: the variance survives a mean of 1000 deviations") {
   check_close(var, exact.var, 1e-6, "var");
 }
 
-TEST_CASE("batch_norm: moments per record combine to the statistics of the group") {
+TEST_CASE("batch_norm: a layer is finished from moments per record: statistics, running ones, scale and shift") {
   for (const BatchNormShape& s : shapes()) {
     const Layer l(s, 1000);
     const BatchNormShape records{.groups = s.N, .N = s.N, .L = s.L, .C = s.C};
@@ -185,11 +185,30 @@ TEST_CASE("batch_norm: moments per record combine to the statistics of the group
     for (double& m2 : moments.var) m2 *= s.L;
     const std::vector<float> record_mean(moments.mean.begin(), moments.mean.end());
     const std::vector<float> record_m2(moments.var.begin(), moments.var.end());
-    std::vector<float> mean(l.mean.size()), var(l.var.size());
+    const bool moves = s.rows_per_group() > 1;  // one row has no variance
+    const std::vector<float> before = random_normal(s.C, 5);
+    std::vector<float> mean(l.mean.size()), var(mean), scale(mean), shift(mean), running_mean(before),
+        running_var(before);
     {
       OnDevice d;
-      bn().combine(d.queue(), s, d.in(record_mean), d.in(record_m2), d.out(mean), d.out(var));
+      bn().finish_statistics(
+          d.queue(), s, d.in(record_mean), d.in(record_m2),
+          {d.in(l.gamma), d.in(l.beta), kEps, 0.1f, d.out(mean), d.out(var), d.out(scale), d.out(shift),
+           moves ? d.out(running_mean) : nullptr, moves ? d.out(running_var) : nullptr});
     }
+    Layer by_parts(l);
+    by_parts.mean = mean;
+    by_parts.var = var;
+    by_parts.fold();
+    CHECK_MESSAGE(scale == by_parts.scale, text(s));
+    CHECK_MESSAGE(shift == by_parts.shift, text(s));
+    std::vector<float> expected_mean(before), expected_var(before);
+    if (moves) {
+      OnDevice d;
+      bn().update_running(d.queue(), s, d.in(mean), d.in(var), 0.1f, d.out(expected_mean), d.out(expected_var));
+    }
+    CHECK_MESSAGE(running_mean == expected_mean, text(s));
+    CHECK_MESSAGE(running_var == expected_var, text(s));
     const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
     check_close(mean, exact.mean, 2e-7, text(s) + " mean");
     check_close(var, exact.var, 1e-4, text(s) + " var");  // record means near 1000 are rounded to 3e-5
@@ -221,6 +240,10 @@ TEST_CASE("batch_norm: one row per group has no variance, and a sentence says so
   const std::string sentence = sentence_of<Error>(
       [&] { bn().update_running(d.queue(), s, d.in(values), d.in(values), 0.1f, d.out(running), d.out(running)); });
   CHECK(sentence.find("2 records of length 1 in 2 groups") != std::string::npos);
+  CHECK_THROWS_WITH_AS(bn().finish_statistics(d.queue(), s, d.in(values), d.in(values),
+                                              {d.in(values), d.in(values), kEps, 0.1f, d.out(values), d.out(values),
+                                               d.out(values), d.out(values), d.out(running), d.out(running)}),
+                       doctest::Contains("2 records of length 1 in 2 groups"), Error);
 }
 
 TEST_CASE("batch_norm: the output of every group has mean beta and deviation gamma") {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/elementwise/cases.h"
 #include "tests/device.h"
 #include "tests/kernels/any_schedule.h"
@@ -238,6 +239,75 @@ TEST_CASE("elementwise: dropout keeps exactly the elements of its definition") {
       }
       CHECK(x == y);
     }
+}
+
+TEST_CASE("elementwise: the end of a residual block is its parts, one after the other") {
+  for (const ResidualShape s :
+       {ResidualShape{2, 1, 1}, {4, 13, 3}, {2, 1001, 5}, {4, 129, 12}, {2, 700, 64}, {1, 33, 7}})
+    for (float p : {0.0f, 0.3f})
+      for (bool pends : {false, true}) {
+        const int64_t elements = int64_t{s.L} * s.C, count = s.N * elements;
+        const int groups = s.N % 2 == 0 ? 2 : 1;
+        const std::vector<float> x = random_normal(count, 1), shortcut = random_normal(count, 2),
+                                 scale = random_normal(groups * s.C, 3), shift = random_normal(groups * s.C, 4),
+                                 dy = random_normal(count, 5), before = random_normal(count, 6);
+        const DropoutShape mask{.N = s.N, .elements = elements, .p = p, .seed = 9, .step = 4, .layer = 2};
+        const std::string what = fmt::format("{} p={} pends={}", text(s), p, pends);
+        std::vector<float> y(count, NAN), a(x), b(shortcut), in_place(shortcut);
+        {
+          OnDevice d;
+          const PendingAffine affine = pends ? PendingAffine{d.in(scale), d.in(shift), groups, true} : PendingAffine{};
+          ew().residual(d.queue(), s, d.in(x), affine, d.in(shortcut), {}, mask, d.out(y));
+          float* const same = d.out(in_place);
+          ew().residual(d.queue(), s, d.in(x), affine, same, {}, mask, same);
+          float *const parts = d.out(a), *const sum = d.out(b);
+          if (pends)
+            batch_norm_kernels(test::device())
+                .apply(d.queue(), {groups, s.N, s.L, s.C}, parts, affine.scale, affine.shift, true, parts);
+          if (p > 0) ew().dropout(d.queue(), mask, parts, parts, kOverwrite);
+          ew().add(d.queue(), count, parts, sum, sum);
+          ew().relu(d.queue(), count, sum, sum);
+        }
+        if (p == 0)
+          CHECK_MESSAGE(y == b, what);
+        else
+          check_close(y, to_double(b), 1e-6,
+                      what);  // dropout's factor and the sum may be rounded once instead of twice
+        CHECK_MESSAGE(in_place == y, what);
+
+        for (GradientMode mode : {kOverwrite, kAccumulate}) {
+          std::vector<float> da(before), db(dy), part_a(before), part_b(dy), both(before), part_both(before),
+              gated(count);
+          {
+            OnDevice d;
+            const float *const output = d.in(y), *const upstream = d.in(dy);
+            ew().residual_backward(d.queue(), s, output, upstream, mask, d.out(da), mode, d.out(db), kAccumulate);
+            float* const to_both = d.out(both);
+            ew().residual_backward(d.queue(), s, output, upstream, mask, to_both, kAccumulate, to_both, mode);
+            float *const g = d.out(gated), *const to_part_both = d.out(part_both);
+            ew().relu_backward(d.queue(), count, output, upstream, g, kOverwrite);
+            ew().scale(d.queue(), count, 1, g, d.out(part_b), kAccumulate);
+            ew().scale(d.queue(), count, 1, g, to_part_both, mode);
+            if (p > 0) {
+              ew().dropout(d.queue(), mask, g, d.out(part_a), mode);
+              ew().dropout(d.queue(), mask, g, to_part_both, kAccumulate);
+            } else {
+              ew().scale(d.queue(), count, 1, g, d.out(part_a), mode);
+              ew().scale(d.queue(), count, 1, g, to_part_both, kAccumulate);
+            }
+          }
+          CHECK_MESSAGE(da == part_a, what);
+          CHECK_MESSAGE(db == part_b, what);
+          CHECK_MESSAGE(both == part_both, what);
+        }
+        std::vector<float> alone(count, NAN), expected(count);
+        {
+          OnDevice d;
+          ew().residual_backward(d.queue(), s, d.in(y), d.in(dy), mask, nullptr, kOverwrite, d.out(alone), kOverwrite);
+          ew().relu_backward(d.queue(), count, d.in(y), d.in(dy), d.out(expected), kOverwrite);
+        }
+        CHECK_MESSAGE(alone == expected, what);
+      }
 }
 
 TEST_CASE("elementwise: dropout keeps a draw that equals p, and drops it for the next larger p") {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/common/error.h"
 #include "kernels/pool/cases.h"
 #include "tests/device.h"
@@ -89,7 +90,7 @@ std::vector<float> mean_backward(const MeanShape& s, const std::vector<float>& d
                                  GradientMode mode) {
   {
     OnDevice d;
-    pool().mean_backward(d.queue(), s, d.in(dy), d.out(into), mode);
+    pool().mean_backward(d.queue(), s, d.in(dy), d.out(into), mode, {});
   }
   return into;
 }
@@ -140,6 +141,28 @@ TEST_CASE("pool: the mean's gradient is dy / L at every position, added or store
     dz = mean_backward(s, dy, dz, kAccumulate);
     for (float& value : dz) value /= 2;
     CHECK(dz == expected);
+  }
+}
+
+TEST_CASE("pool: the mean's gradient has the sums of its records with it, those of BatchNorm's own pass") {
+  for (const MeanShape& s : mean_shapes()) {
+    const std::vector<float> dy = random_normal(size_t(s.N) * s.C, 1), y = random_normal(size(s), 2);
+    const std::vector<float> mean = random_normal(2 * s.C, 3), scale = random_normal(2 * s.C, 4),
+                             shift = random_normal(2 * s.C, 5);
+    const size_t records = size_t(s.N) * s.C;
+    std::vector<float> dz(size(s), NAN), g(records, NAN), gd(records, NAN), plain_g(records), plain_gd(records);
+    {
+      OnDevice d;
+      const NormalizedOutput output{d.in(y), d.in(mean), d.in(scale), d.in(shift), 2, true};
+      const float* const upstream = d.in(dy);
+      float* const to = d.out(dz);
+      pool().mean_backward(d.queue(), s, upstream, to, kOverwrite, {output, d.out(g), d.out(gd)});
+      batch_norm_kernels(test::device())
+          .backward_sums(d.queue(), {2, s.N, s.L, s.C}, to, {output, d.out(plain_g), d.out(plain_gd)});
+    }
+    CHECK(dz == mean_backward(s, dy, std::vector<float>(size(s), NAN), kOverwrite));
+    check_close(g, to_double(plain_g), 1e-5, text(s) + " g");
+    check_close(gd, to_double(plain_gd), 1e-5, text(s) + " gd");
   }
 }
 

@@ -228,9 +228,15 @@ TEST_CASE("series: BatchNorm, pooling and element-wise kernels of bf16 series ro
           };
           training ? call(bn.backward) : call(bn.backward_evaluation);
         });
-      check_rounds_once("gradient of the mean", [&](Storing& d) {
-        pool.mean_backward(d.queue(), mean, d.plain(of_records), d.out(before), mode);
-      });
+      for (bool sums : {false, true})
+        check_rounds_once("gradient of the mean", [&](Storing& d) {
+          RecordGradientSums wanted;
+          if (sums)
+            wanted = {{d.in(x), d.plain(of.mean), d.plain(of.scale), d.plain(of.shift), kGroups, true},
+                      d.plain_out(records),
+                      d.plain_out(records)};
+          pool.mean_backward(d.queue(), mean, d.plain(of_records), d.out(before), mode, wanted);
+        });
       check_rounds_once("gradient of the maximum", [&](Storing& d) {
         OnDevice indices;
         pool.max_backward(d.queue(), window, d.in(input(static_cast<int64_t>(windows), 8)), indices.in(where),
@@ -244,6 +250,18 @@ TEST_CASE("series: BatchNorm, pooling and element-wise kernels of bf16 series ro
       check_rounds_once("dropout", [&](Storing& d) {
         map.dropout(d.queue(), {N, int64_t{L} * C, 0.4f, 5, {}, 1}, d.in(x), d.out(before), mode);
       });
+      const PendingAffine none;
+      for (float p : {0.0f, 0.4f}) {
+        const DropoutShape drop{N, int64_t{L} * C, p, 5, {}, 1};
+        check_rounds_once("residual", [&](Storing& d) {
+          map.residual(d.queue(), {N, L, C}, d.in(x), {d.plain(of.scale), d.plain(of.shift), kGroups, true}, d.in(dy),
+                       none, drop, d.out(before));
+        });
+        check_rounds_once("gradients of the residual", [&](Storing& d) {
+          map.residual_backward(d.queue(), {N, L, C}, d.in(x), d.in(dy), drop, d.out(before), mode, d.out(x),
+                                kOverwrite);
+        });
+      }
       check_rounds_once("gradient of the squared error", [&](Storing& d) {
         masked.squared_error_backward(d.queue(), count, d.in(x), d.in(dy), d.plain(upstream), d.out(before), mode);
       });
@@ -260,7 +278,7 @@ TEST_CASE("series: two that are stored differently, and a kernel of f32 alone, a
       elementwise_kernels(device()).relu(d.queue(), 8, d.in(x), d.out(y));
       FAIL("two storages were not refused");
     } catch (const Error& error) {
-      CHECK(std::string(error.what()).starts_with("elementwise.relu: some of its series are stored as f32"));
+      CHECK(std::string(error.what()).starts_with("elementwise.relu 8 values: some of its series are stored as f32"));
     }
     const Conv1dShape shape{1, 8, 1, 1, 1};
     const std::vector<float> w{1};

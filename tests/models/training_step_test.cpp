@@ -8,6 +8,7 @@
 #include "augment/views.h"
 #include "models/byol.h"
 #include "models/contrastive_objective.h"
+#include "models/masked_reconstruction.h"
 #include "tests/models/encoders.h"
 #include "tests/models/precision_scope.h"
 #include "tests/support.h"
@@ -164,6 +165,10 @@ TEST_CASE("training step: so are those of other losses, of dropout, of every opt
   check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::sgd}});
   check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::lars}});
   check(with_loss("nt-xent"), {.parts = 2});
+  const auto masked = [](ParameterStore& store) {
+    return std::make_unique<MaskedReconstruction>(store, test::narrow("ECGEncoder1DCNN", kLeads));
+  };
+  check_same_bits(train(test::device(), true, masked), train(test::device(), false, masked));
 }
 
 TEST_CASE("training step: steps differ, and follow the records, the rate and the progress that they are told") {

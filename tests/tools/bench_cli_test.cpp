@@ -133,6 +133,7 @@ TEST_CASE("bench kernels: a mistake is one sentence, and no file is left behind"
   refused("--markdown " + (out / "a.md").string(), 2, {"--markdown", "--check-only"});
   refused("--json " + (out / "no/such.json").string(), 1, {"such.json", "does not exist"});
   refused("--precision f16", 2, {"f16"});
+  refused("--precision bf16", 2, {"--precision bf16", "the cpu emulates it", "expected f32"});
 }
 
 TEST_CASE("bench kernels: every kernel that the cpu has stands among the cases") {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "benchmarks/call_work.h"
 #include "kernels/common/device.h"
 #include "tests/support.h"
 #include "tests/tools/run.h"
@@ -142,6 +143,34 @@ TEST_CASE("tools: info names devices, kernels, encoders with their sizes, losses
     CHECK_MESSAGE(info.output.find(text) != std::string::npos, text);
 }
 
+TEST_CASE("tools: docs/step_launches.md lists what a GPU is given in a step, and every kernel's work is counted") {
+  const Outcome page = run("bench step --launches --augment ssrl --precision bf16");
+  REQUIRE(page.code == 0);
+  const std::string table = page.output.substr(page.output.find("One step of"));
+  CHECK_MESSAGE(read_file(fs::path(SYSTOLE_SOURCE_DIR) / "docs/step_launches.md").find(table) != std::string::npos,
+                "the table of docs/step_launches.md is not what its command prints");
+  // The convolutions of the encoder's six layers, forward and two gradients, by hand: two views of 128 records.
+  const double flop = 2.0 * 256 *
+                      (2.0 * 500 * 11 * 12 * 64 + 3.0 * 500 * 7 * 64 * 64 + 3.0 * 250 * 7 * 64 * 128 +
+                       3.0 * 250 * 5 * 128 * 128 + 3.0 * 125 * 5 * 128 * 256 + 3.0 * 125 * 3 * 256 * 256);
+  double sum = 0;
+  std::istringstream lines(table);
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> cells;
+    std::istringstream cell(line);
+    for (std::string text; std::getline(cell, text, '|');) cells.push_back(text);
+    if (line.starts_with("| `conv1d.")) sum += std::stod(cells.at(6));
+  }
+  CHECK(1e9 * sum == doctest::Approx(flop).epsilon(0.01));
+  const std::string index = run("info --kernels").output;
+  for (size_t at = index.find("| `"); at != std::string::npos; at = index.find("| `", at + 1)) {
+    const std::string kernel = index.substr(at + 3, index.find('`', at + 3) - at - 3);
+    CHECK_MESSAGE(systole::benchmarks::is_counted(kernel), kernel);
+  }
+  for (const char* more : {"--batch-size 2,4", "--length 10,20", "--profile"})
+    CHECK(run(fmt::format("bench step --launches {}", more)).code == 2);
+}
+
 TEST_CASE("tools: docs/kernels.md says what the kernel tables hold") {
   const Outcome kernels = run("info --kernels");
   CHECK(kernels.code == 0);
@@ -214,7 +243,7 @@ TEST_CASE("tools: the same commands run on simt, with the losses of the cpu") {
     std::istringstream log(read_file(out / (name + ".metrics.jsonl")));
     for (std::string line; std::getline(log, line);)
       if (const auto entry = nlohmann::json::parse(line); entry.contains("loss")) values.push_back(entry["loss"]);
-    CHECK(outcome.output.rfind("device " + name.substr(0, 4), 0) == 0);  // the first line
+    CHECK(outcome.output.rfind("device " + name.substr(0, name.find('-')), 0) == 0);  // the first line
     return values;
   };
   const std::vector<double> cpu = losses("cpu", "--device cpu"), simt = losses("simt", "--device simt");

@@ -62,18 +62,20 @@ void check_resumes(const std::string& options, const fs::path& out, const Made& 
 void check_killed_at_random(const std::string& options, uint32_t moments, uint32_t which) {
   const auto begin = std::chrono::steady_clock::now();
   const Made expected = made_without_interruption(options);
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+  std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   const RandomStream random(seed(), Purpose::test, 0, which);
   int killed = 0;
-  for (uint32_t moment = 0; moment < moments; ++moment) {
+  for (uint32_t moment = 0; moment < moments || killed == 0; ++moment) {
+    REQUIRE(moment < 50);
     const TemporaryFolder folder;
     Process process(command(options, folder / "x.pt"));
     std::this_thread::sleep_for(time * random.uniform(moment));
-    killed += process.end(SIGKILL).code == 128 + SIGKILL;
+    const bool was_running = process.end(SIGKILL).code == 128 + SIGKILL;
+    killed += was_running;
+    if (!was_running) time *= 0.8;  // the first run took longer, beside other load
     check_resumes(options, folder / "x.pt", expected);
     CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 3);  // model, metrics, record: no temporary file
   }
-  CHECK(killed > 0);
 }
 
 void flip_byte(const fs::path& file, size_t at) {
