@@ -8,6 +8,7 @@
 #include "data/joined.h"
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/strict_json.h"
 
 namespace systole::data {
 namespace {
@@ -126,9 +127,11 @@ Normalization normalization_from_json(const std::string& text, const std::string
     json.at("std").get_to(n.std);
     json.at("unit").get_to(n.unit);
     json.at("sampling_rate_hz").get_to(n.sampling_rate_hz);
-    json.at("length").get_to(n.length);
+    n.length = whole_number<int>(json.at("length"));
   } catch (const nlohmann::json::exception& error) {
     throw Error(fmt::format("The normalisation in {} cannot be read: {}.", source, error.what()));
+  } catch (const Error& error) {
+    throw Error(fmt::format("The normalisation in {} cannot be read: its length {}.", source, error.what()));
   }
   check_complete(n, source);
   return n;

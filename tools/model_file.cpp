@@ -97,6 +97,16 @@ json json_of(const std::string& text, const std::string& path) {
   }
 }
 
+void read_whole_numbers(const json& parsed, Description& d, const std::string& path) {
+  try {
+    for (const json& group : parsed.value("lead_groups", json::array()))
+      d.encoder.lead_groups.push_back(whole_numbers<int>(group));
+    d.signal_length = whole_number<int>(parsed.value("signal_length", json(0)));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: its description is not valid: {}", path, error.what()));
+  }
+}
+
 Description parse_description(const std::string& text, const std::string& path) {
   Description d;
   d.encoder.name.clear();
@@ -105,8 +115,7 @@ Description parse_description(const std::string& text, const std::string& path) 
     const json parsed = json_of(text, path);
     d.encoder.name = parsed.value("encoder", "");
     d.encoder.leads = parsed.value("leads", d.encoder.leads);
-    d.encoder.lead_groups = parsed.value("lead_groups", d.encoder.lead_groups);
-    d.signal_length = parsed.value("signal_length", 0);
+    read_whole_numbers(parsed, d, path);
     d.run = parsed.value("run", json::object());
     d.label_set = parsed.value("label_set", "");
     d.classes = parsed.value("classes", std::vector<std::string>{});

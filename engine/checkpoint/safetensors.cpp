@@ -55,24 +55,32 @@ struct Entry {
 };
 
 Entry parse_entry(const std::string& tensor, const json& entry, const std::string& name) {
+  const auto refuse = [&](const char* reason) {
+    throw Error(fmt::format("{}: the entry of the tensor {} is not as it must be: {}", name, tensor, reason));
+  };
+  std::string dtype;
+  std::vector<int64_t> shape, offsets;
   try {
-    const auto dtype = entry.at("dtype").get<std::string>();
-    const auto type = std::ranges::find(kTypes, dtype, [](const auto& known) { return known.first; });
-    if (type == std::end(kTypes))
-      throw Error(fmt::format("{}: the tensor {} has the unknown type {}", name, tensor, dtype));
-    const auto offsets = entry.at("data_offsets").get<std::array<int64_t, 2>>();
-    FileArray array{type->second, entry.at("shape").get<std::vector<int64_t>>(), {}};
-    if (array.shape.size() > kMaxRank)
-      throw Error(fmt::format("{}: the tensor {} has {} dimensions, at most {} were expected", name, tensor,
-                              array.shape.size(), kMaxRank));
-    const std::optional<int64_t> size = byte_count(array.type, array.shape);
-    if (!size || offsets[0] < 0 || offsets[1] < offsets[0] || offsets[1] - offsets[0] != *size)
-      throw Error(fmt::format("{}: the tensor {} has a shape that does not fit its {} … {} bytes", name, tensor,
-                              offsets[0], offsets[1]));
-    return {tensor, std::move(array), offsets[0], offsets[1]};
+    dtype = entry.at("dtype").get<std::string>();
+    shape = whole_numbers<int64_t>(entry.at("shape"));
+    offsets = whole_numbers<int64_t>(entry.at("data_offsets"));
   } catch (const json::exception& error) {
-    throw Error(fmt::format("{}: the entry of the tensor {} is not as it must be: {}", name, tensor, error.what()));
+    refuse(error.what());
+  } catch (const Error& error) {
+    refuse(error.what());
   }
+  if (offsets.size() != 2) refuse("data_offsets are two numbers");
+  const auto type = std::ranges::find(kTypes, dtype, [](const auto& known) { return known.first; });
+  if (type == std::end(kTypes))
+    throw Error(fmt::format("{}: the tensor {} has the unknown type {}", name, tensor, dtype));
+  if (shape.size() > kMaxRank)
+    throw Error(fmt::format("{}: the tensor {} has {} dimensions, at most {} were expected", name, tensor, shape.size(),
+                            kMaxRank));
+  const std::optional<int64_t> size = byte_count(type->second, shape);
+  if (!size || offsets[0] < 0 || offsets[1] < offsets[0] || offsets[1] - offsets[0] != *size)
+    throw Error(fmt::format("{}: the tensor {} has a shape that does not fit its {} … {} bytes", name, tensor,
+                            offsets[0], offsets[1]));
+  return {tensor, {type->second, std::move(shape), {}}, offsets[0], offsets[1]};
 }
 
 /// The entries in the order of their bytes, which must follow each other without gap or overlap.

@@ -1,10 +1,13 @@
 // JSON from files that anyone may have written.
 #pragma once
 
+#include <cstdint>
 #include <fmt/format.h>
+#include <limits>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/common/error.h"
@@ -29,6 +32,28 @@ Json parse_strict_json(std::string_view text, int levels) {
     return true;
   };
   return Json::parse(text, check);
+}
+
+/// A whole number that `To` holds. The library would convert any number: cut off what is too long, and be undefined for
+/// a fraction that is too large. Throws Error that quotes anything else.
+template <class To, class Json>
+To whole_number(const Json& json) {
+  if (json.is_number_unsigned()) {
+    if (const auto value = json.template get<uint64_t>(); std::in_range<To>(value)) return static_cast<To>(value);
+  } else if (json.is_number_integer()) {
+    if (const auto value = json.template get<int64_t>(); std::in_range<To>(value)) return static_cast<To>(value);
+  }
+  throw Error(fmt::format("{:.100} is no whole number from {} to {}",
+                          json.dump(-1, ' ', false, Json::error_handler_t::replace), std::numeric_limits<To>::min(),
+                          std::numeric_limits<To>::max()));
+}
+
+template <class To, class Json>
+std::vector<To> whole_numbers(const Json& json) {
+  std::vector<To> numbers;
+  for (const Json& item : json.template get_ref<const typename Json::array_t&>())
+    numbers.push_back(whole_number<To>(item));
+  return numbers;
 }
 
 }  // namespace systole

@@ -83,6 +83,11 @@ TEST_CASE("normalisation: what is not a normalisation is refused with its source
   CHECK(refused("{}").find("The normalisation in x.pt cannot be read: ") == 0);
   CHECK(refused(R"({"leads":["I"],"mean":"x","std":[1],"unit":"mV","sampling_rate_hz":100,"length":9})")
             .find("The normalisation in x.pt cannot be read: ") == 0);
+  for (const char* length : {"1e300", "4294967297", "9.0", "\"9\""})  // what an int cannot hold must not become one
+    CHECK(
+        refused(fmt::format(R"({{"leads":["I"],"mean":[0],"std":[1],"unit":"mV","sampling_rate_hz":100,"length":{}}})",
+                            length))
+            .find("cannot be read: its length ") != std::string::npos);
   CHECK(refused(R"({"leads":["I","II"],"mean":[0],"std":[1,1],"unit":"mV","sampling_rate_hz":100,"length":9})") ==
         "The normalisation in x.pt has 2 leads, 1 means and 2 standard deviations; one of each per lead was expected.");
   CHECK(refused(R"({"leads":["I"],"mean":[0.5],"std":[0],"unit":"mV","sampling_rate_hz":100,"length":9})") ==

@@ -42,3 +42,14 @@ TEST_CASE("model file: a description that is ambiguous or nested without end is 
   CHECK(refusal_of_encoder({8, 12, 7}, R"({"leads": 12, "leads": 13})").find("the key \"leads\" is there twice") !=
         std::string::npos);
 }
+
+TEST_CASE("model file: a number of the description that an int cannot hold is refused, not cut off") {
+  for (const auto& [description, number] : {std::pair{R"({"signal_length": 1e300})", "1e+300"},
+                                            {R"({"signal_length": 4294967296})", "4294967296"},
+                                            {R"({"lead_groups": [[0, 1], [2, -3000000000]]})", "-3000000000"}})
+    CHECK_MESSAGE(refusal_of_encoder({8, 12, 7}, description)
+                          .find(fmt::format("a.safetensors: its description is not valid: {} is no whole number from "
+                                            "-2147483648 to 2147483647",
+                                            number)) != std::string::npos,
+                  refusal_of_encoder({8, 12, 7}, description));
+}
