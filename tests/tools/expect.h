@@ -17,8 +17,9 @@ inline std::string succeeded(const std::string& arguments) {
 }
 
 /// A command that must fail with this code and these words in its last line.
-inline void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words) {
-  const Outcome outcome = run(arguments);
+inline void check_refused(const std::string& arguments, int code, const std::vector<std::string>& words,
+                          const std::string& before = "") {
+  const Outcome outcome = run(arguments, before);
   INFO(arguments << "\n" << outcome.output);
   REQUIRE(outcome.code == code);
   const std::string sentence = outcome.output.substr(outcome.output.rfind("systole: "));

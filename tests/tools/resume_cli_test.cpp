@@ -191,13 +191,33 @@ TEST_CASE("resume: a place that cannot be written is refused before anything els
   check_refused(command(kPretrain, folder / "file/y.pt"), 1, {"the folder", "file does not exist"});
   fs::create_directories(folder / "z.run.json");
   check_refused(command(kSupervised, folder / "z.pt"), 1, {"z.run.json: it is a folder"});
-  if (::geteuid() == 0) {
-    MESSAGE("skipped: root may write to read-only folders");
+}
+
+TEST_CASE("resume: a folder that may not be written is refused before anything else") {
+  // Root may write to any folder, so root runs the program as nobody.
+  const bool root = ::geteuid() == 0;
+  const std::string before = root ? "setpriv --reuid=65534 --regid=65534 --clear-groups" : "";
+  if (const Outcome outcome = run("--version", before); outcome.code != 0) {
+    MESSAGE("skipped: nobody cannot run the program: " << outcome.output);
     return;
   }
-  fs::create_directories(folder / "closed");
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms::others_exec, fs::perm_options::add);
+  const auto refused = [&](const std::string& name, const std::vector<std::string>& words) {
+    const std::string nothing = (folder / "no_data").string(), out = (folder / name / "x.pt").string();
+    for (const std::string& options : {kPretrain, kSupervised})
+      check_refused(fmt::format("{} --data-root {} --out {}", options, nothing, out), 1, words, before);
+    check_refused(fmt::format("label-curve --data-root {} --out {}", nothing, (folder / name).string()), 1, words,
+                  before);
+    CHECK(fs::is_empty(folder / name));
+  };
+  for (const char* name : {"open", "closed"}) {
+    fs::create_directories(folder / name);
+    if (root) REQUIRE(::chown((folder / name).c_str(), 65534, 65534) == 0);
+  }
   fs::permissions(folder / "closed", fs::perms::owner_read | fs::perms::owner_exec);
-  check_refused(command(kPretrain, folder / "closed/x.pt"), 1, {"Permission denied"});
+  refused("closed", {"closed", "Permission denied"});
+  refused("open", {"no_data"});
   fs::permissions(folder / "closed", fs::perms::owner_all);
 }
 

@@ -15,8 +15,9 @@ struct Outcome {
   std::string output;  // standard output and standard error
 };
 
-inline Outcome run(const std::string& arguments) {
-  FILE* pipe = popen((std::string(SYSTOLE_BINARY) + " " + arguments + " 2>&1 </dev/null").c_str(), "r");
+/// `before`: words that come before the program, as those of setpriv.
+inline Outcome run(const std::string& arguments, const std::string& before = "") {
+  FILE* pipe = popen(fmt::format("{} {} {} 2>&1 </dev/null", before, SYSTOLE_BINARY, arguments).c_str(), "r");
   REQUIRE(pipe != nullptr);
   std::string output;
   char buffer[4096];
