@@ -101,8 +101,10 @@ void add_info(CLI::App& app) {
   command.add_option("--recipe", *recipe,
                      "Only this augmentation recipe, as JSON: to be changed and given to pretrain --recipe FILE");
   const auto run = std::make_shared<std::string>();
-  command.add_option("--run", *run,
-                     "Only this run, and all that is needed to repeat it: its result, or the folder of a single run");
+  command.add_option(
+      "--run", *run,
+      "Only this run, and all that is needed to repeat it: its result, or the folder of a single run or of a "
+      "label curve");
   command.callback([kernels_only, encoders_only, recipe, run] {
     if (!run->empty())
       fmt::print("{}", run_text(find_run(*run)));

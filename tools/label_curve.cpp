@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/checkpoint/atomic_file.h"
+#include "tools/label_curve_record.h"
 #include "tools/label_curve_report.h"
 #include "tools/label_curve_settings.h"
 #include "tools/label_curve_summary.h"
@@ -49,7 +50,9 @@ void check_folder(std::filesystem::path& folder) {
   if (!folder.has_filename()) folder = folder.parent_path();  // written with a / at the end
   const bool is_there = std::filesystem::is_directory(folder);
   require_option(is_there || !std::filesystem::exists(folder), "--out", "a folder", folder.string());
-  check_file_writable(is_there ? folder / "settings.json" : folder);
+  if (!is_there) return check_file_writable(folder);
+  for (const char* file : {"settings.json", "label_curve.state", "label_curve.run.json"})
+    check_file_writable(folder / file);
 }
 
 void check(LabelCurveOptions& o) {
@@ -80,7 +83,7 @@ void check(LabelCurveOptions& o) {
   check_folder(o.out);
 }
 
-void write_results(const LabelCurve& curve) {
+void write_results(const LabelCurve& curve, LabelCurveRecord& record) {
   const std::vector<LabelCurveResult> results = read_results(curve);
   const nlohmann::ordered_json summary = summarize(curve, results);
   const std::filesystem::path& out = curve.options.out;
@@ -88,10 +91,13 @@ void write_results(const LabelCurve& curve) {
   write_file_atomically(out / "label_curve.json",
                         summary.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_label_curve_report(out, summary);
+  double seconds = 0;
+  for (const LabelCurveResult& result : results) seconds += result.seconds;
+  record.finish(seconds);
   fmt::print("{}\nreport: {}\n", to_table(summary), (out / "report.html").string());
 }
 
-void label_curve(LabelCurveOptions o) {
+void label_curve(const CLI::App& command, LabelCurveOptions o) {
   check(o);
   if (o.worker_threads > 0) {
     o.common.threads = o.worker_threads;
@@ -110,8 +116,10 @@ void label_curve(LabelCurveOptions o) {
   }
   fmt::print(stderr, "{} of {} runs are to be made: {} arms, {} fractions, {} seeds\n", missing.size(), runs.size(),
              curve.arms.size(), curve.options.fractions.size(), curve.options.seeds.size());
+  LabelCurveRecord record(command, curve);
+  if (!missing.empty()) record.begin(missing.size());
   make_runs(curve, missing);
-  write_results(curve);
+  write_results(curve, record);
 }
 
 void add_protocol_options(CLI::App& command, LabelCurveOptions& o) {
@@ -175,7 +183,7 @@ void add_label_curve(CLI::App& app) {
       "--resume", [] {}, "Go on where the curve was stopped, as it does without this option too");
   command.add_option("--worker-threads", o.worker_threads)->group("");  // a process that make_runs starts
   add_machine_options(command, o.common);
-  command.callback([options] { label_curve(*options); });
+  command.callback([options, &command] { label_curve(command, *options); });
 }
 
 }  // namespace systole::tools

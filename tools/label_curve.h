@@ -80,6 +80,9 @@ struct LabelCurve {
   std::string fraction_name(size_t fraction) const;
 };
 
+/// "scratch_0.1_42.json", what the file of a run is named.
+std::string run_file_name(const std::string& arm, double fraction, uint64_t seed);
+
 /// Checks the options and reads encoders and data. Throws UsageError for options that do not go together, and Error for
 /// files that do not.
 LabelCurve prepare_label_curve(LabelCurveOptions options);

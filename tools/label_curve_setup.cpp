@@ -104,7 +104,11 @@ std::string LabelCurve::fraction_name(size_t fraction) const {
 }
 
 std::filesystem::path LabelCurve::file(const LabelCurveRun& run) const {
-  return options.out / "runs" / fmt::format("{}_{}_{}.json", arms[run.arm].name, fraction_name(run.fraction), run.seed);
+  return options.out / "runs" / run_file_name(arms[run.arm].name, options.fractions[run.fraction], run.seed);
+}
+
+std::string run_file_name(const std::string& arm, double fraction, uint64_t seed) {
+  return fmt::format("{}_{}_{}.json", arm, fraction, seed);
 }
 
 LabelCurve prepare_label_curve(LabelCurveOptions o) {

@@ -13,6 +13,7 @@
 
 #include "engine/checkpoint/tensor_file.h"
 #include "tools/command.h"
+#include "tools/label_curve_record.h"
 #include "tools/run_log.h"
 #include "tools/run_record.h"
 #include "tools/temporary_folder.h"
@@ -23,17 +24,20 @@ namespace {
 using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-/// The words of a run's command line, with what it writes led to another folder.
-std::vector<std::string> led_to(const std::vector<std::string>& words, const fs::path& folder) {
+/// The words of a run's command line, with what it writes led to another folder: its result to `out`.
+std::vector<std::string> led_to(const std::vector<std::string>& words, const fs::path& folder, const fs::path& out) {
   std::vector<std::string> result;
-  const auto elsewhere = [&](const std::string& file) { return (folder / fs::path(file).filename()).string(); };
+  const auto elsewhere = [&](const std::string& option, const std::string& file) {
+    return (option == "--out" ? out : folder / fs::path(file).filename()).string();
+  };
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word.starts_with("--resume")) continue;
     result.push_back(word);
     for (const std::string option : {"--out", "--save-init"}) {
-      if (word == option && i + 1 < words.size()) result.push_back(elsewhere(words[++i]));
-      if (word.starts_with(option + "=")) result.back() = option + "=" + elsewhere(word.substr(option.size() + 1));
+      if (word == option && i + 1 < words.size()) result.push_back(elsewhere(option, words[++i]));
+      if (word.starts_with(option + "="))
+        result.back() = option + "=" + elsewhere(option, word.substr(option.size() + 1));
     }
   }
   return result;
@@ -43,10 +47,11 @@ std::vector<std::string> led_to(const std::vector<std::string>& words, const fs:
 /// run, and the others write in other places.
 std::vector<std::string> command_of(const FoundRun& run) {
   auto words = run.record["command"].get<std::vector<std::string>>();
-  constexpr std::string_view kTraining[] = {"pretrain", "finetune", "supervised"};
-  if (words.size() < 2 || std::ranges::find(kTraining, words[1]) == std::end(kTraining))
-    throw Error(fmt::format("{}: its record names the command '{}'; pretrain, finetune or supervised was expected",
-                            run.out.string(), printable(words.size() < 2 ? "" : words[1])));
+  constexpr std::string_view kRecorded[] = {"pretrain", "finetune", "supervised", "label-curve"};
+  if (words.size() < 2 || std::ranges::find(kRecorded, words[1]) == std::end(kRecorded))
+    throw Error(
+        fmt::format("{}: its record names the command '{}'; pretrain, finetune, supervised or label-curve was expected",
+                    run.out.string(), printable(words.size() < 2 ? "" : words[1])));
   return words;
 }
 
@@ -112,40 +117,54 @@ void say_what_is_other(const ordered_json& before, const ordered_json& now) {
       fmt::print(stderr, "the {} was {}, and is {} now\n", key, before.value(key, ""), now.value(key, ""));
 }
 
+/// Throws Error with the first difference of two trainings, and says where there is none.
+void compare_trainings(const fs::path& there, const fs::path& here) {
+  const std::string model = model_difference(there, here);
+  if (!model.empty()) throw Error(fmt::format("{} is not reproduced: {}", there.string(), model));
+  const fs::path metrics = beside(there, "metrics.jsonl");
+  const std::string logged = metrics_difference(metrics, beside(here, "metrics.jsonl"));
+  if (!logged.empty()) throw Error(fmt::format("{} is not reproduced: {}", metrics.string(), logged));
+  fmt::print("reproduced, bit for bit: {} and {}\n", there.string(), metrics.string());
+}
+void compare_curves(const fs::path& there, const fs::path& here) {
+  const std::string what = curve_difference(there, here);
+  if (!what.empty()) throw Error(fmt::format("{} is not reproduced: {}", there.parent_path().string(), what));
+  fmt::print("reproduced, bit for bit: {}, its table, its picture and all its runs\n", there.string());
+}
+
 void reproduce(const fs::path& path) {
   const FoundRun run = find_run(fs::absolute(path));
   const std::string name = run.out.string();
+  const std::vector<std::string> command = command_of(run);
+  const bool is_curve = command[1] == "label-curve";
   if (!run.record.contains("results"))
     throw Error(
         fmt::format("{}: the run was stopped; a finished one can be repeated (the same command with --resume "
                     "goes on)",
                     name));
-  if (run.record["results"] != results_of(run.out))
-    throw Error(fmt::format("{}: it or its metrics are not as the run left them", name));
+  if (run.record["results"] != (is_curve ? curve_results_of(run.out) : results_of(run.out)))
+    throw Error(fmt::format("{}: it or {} are not as the run left them", name, is_curve ? "its runs" : "its metrics"));
   const fs::path folder = run.record["folder"].get<std::string>();
   std::error_code error;
   fs::current_path(folder, error);
   if (error) throw Error(fmt::format("{}: the folder {} of its command: {}", name, folder.string(), error.message()));
   const TemporaryFolder again;
-  run_program(led_to(command_of(run), again.path()));
-
   const fs::path out = again.path() / run.out.filename();
+  run_program(led_to(command, again.path(), is_curve ? out.parent_path() : out));
   say_what_is_other(run.record, read_record(beside(out, "run.json")));
-  const std::string model = model_difference(run.out, out);
-  if (!model.empty()) throw Error(fmt::format("{} is not reproduced: {}", name, model));
-  const fs::path metrics = beside(run.out, "metrics.jsonl");
-  const std::string logged = metrics_difference(metrics, beside(out, "metrics.jsonl"));
-  if (!logged.empty()) throw Error(fmt::format("{} is not reproduced: {}", metrics.string(), logged));
-  fmt::print("reproduced, bit for bit: {} and {}\n", name, metrics.string());
+  is_curve ? compare_curves(run.out, out) : compare_trainings(run.out, out);
 }
 
 }  // namespace
 
 void add_reproduce(CLI::App& app) {
   CLI::App& command = *app.add_subcommand(
-      "reproduce", "Make a finished run of pretrain, finetune or supervised again elsewhere, and compare the bits");
+      "reproduce",
+      "Make a finished run of pretrain, finetune, supervised or label-curve again elsewhere, and compare the bits");
   const auto path = std::make_shared<fs::path>();
-  command.add_option("path", *path, "The run's result, its .run.json, or the folder of a single run")->required();
+  command
+      .add_option("path", *path, "The run's result, its .run.json, or the folder of a single run or of a label curve")
+      ->required();
   command.callback([path] { reproduce(*path); });
 }
 

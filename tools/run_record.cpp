@@ -24,9 +24,9 @@ using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 /// Options on which no bit of a result depends, and those whose meaning stands among the other settings.
-constexpr const char* kFree[] = {"--help",         "--out",       "--resume",         "--save-every",
-                                 "--on-nonfinite", "--threads",   "--device",         "--data-root",
-                                 "--label-table",  "--save-init", "--ssl-checkpoint", "--recipe"};
+constexpr const char* kFree[] = {"--help",           "--out",    "--resume",    "--save-every",    "--on-nonfinite",
+                                 "--threads",        "--device", "--data-root", "--label-table",   "--save-init",
+                                 "--ssl-checkpoint", "--recipe", "--jobs",      "--worker-threads"};
 
 class Checksum {
  public:
@@ -101,6 +101,14 @@ constexpr const char* kState = ".state";
 /// The result of a run whose record or state has this name, by the command line of the record.
 fs::path result_of(const fs::path& file, const ordered_json& record) {
   return file.parent_path() / record.value("out", "");
+}
+
+/// Of a run that is made anew the state is newer than the record.
+bool is_made_anew(const fs::path& file) {
+  std::string text = file.string();
+  if (!text.ends_with(kRecord)) return false;
+  text.resize(text.size() - std::string_view(kRecord).size());
+  return fs::exists(text + kState);
 }
 
 FoundRun read_run(const fs::path& file) {
@@ -184,6 +192,12 @@ std::string file_checksum(const fs::path& path) {
   return sum.text();
 }
 
+std::string text_checksum(const std::string& text) {
+  Checksum sum;
+  sum.add(text.data(), text.size());
+  return sum.text();
+}
+
 std::string time_text() {
   return benchmarks::now();
 }
@@ -201,15 +215,16 @@ FoundRun find_run(const fs::path& path) {
       for (const char* suffix : {kRecord, kState})
         if (entry.path().string().ends_with(suffix)) files.push_back(entry.path());
     std::ranges::sort(files);
+    std::erase_if(files, is_made_anew);
   } else if (path.string().ends_with(kRecord) || path.string().ends_with(kState)) {
     if (fs::exists(path)) files = {path};
   } else if (files = files_of(path); files.size() > 1) {
-    files = {files.back()};  // a run that is made anew: its state is newer than the record
+    files = {files.back()};  // made anew
   }
   if (files.empty())
     throw Error(
         fmt::format("{}: no run lies there: the result of pretrain, finetune or supervised was expected, its "
-                    ".run.json or .state, or a folder with one of them",
+                    ".run.json or .state, or a folder with one of them, as that of label-curve",
                     path.string()));
   if (files.size() > 1) {
     std::vector<std::string> names;
@@ -235,9 +250,9 @@ std::string run_text(const FoundRun& run) {
   line("command", fmt::format("{}", fmt::join(r["command"].get<std::vector<std::string>>(), " ")));
   line("in folder", text("folder"));
   for (const char* key : {"program", "device", "precision", "convolution", "threads", "host", "seed"})
-    line(key, text(key));
-  if (const int64_t skipped = r.value("skipped_steps", int64_t{0}); skipped > 0)
-    line("skipped steps", std::to_string(skipped));
+    if (r.contains(key)) line(key, text(key));
+  if (const ordered_json skipped = r.value("skipped_steps", ordered_json(0)); skipped != 0)
+    line("skipped steps", shown(skipped));
   for (const auto& [key, value] : r["settings"].items())
     if (key != "command" && key != "device" && key != "--seed") line("", fmt::format("{}: {}", key, shown(value)));
   if (finished) {

@@ -32,8 +32,9 @@ nlohmann::ordered_json results_of(const std::filesystem::path& out);
 /// Throws Error for a file that is no record.
 nlohmann::ordered_json read_record(const std::filesystem::path& path);
 
-/// CRC-32 of a file's bytes, "89abcdef".
+/// CRC-32 of the bytes of a file or text, "89abcdef".
 std::string file_checksum(const std::filesystem::path& path);
+std::string text_checksum(const std::string& text);
 
 /// The time in UTC, "2026-11-25T16:15:00Z".
 std::string time_text();
@@ -43,8 +44,8 @@ struct FoundRun {
   std::filesystem::path out;      // the result
   nlohmann::ordered_json record;  // without "results" where the run is not complete
 };
-/// The run whose result or record is at `path`, or the only one in that folder. Throws Error when there is none, or
-/// several, which it names.
+/// The run whose result or record is at `path`, or the only one in that folder; that of a label curve is found by its
+/// folder too. Throws Error when there is none, or several, which it names.
 FoundRun find_run(const std::filesystem::path& path);
 
 /// What systole info --run prints.

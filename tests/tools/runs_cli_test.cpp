@@ -162,6 +162,72 @@ TEST_CASE("runs: reproduce makes a run again and finds the same bits, or says wh
   check_refused("reproduce " + out.string(), 1, {"x.pt: its record names the command 'generate'"});
 }
 
+TEST_CASE("runs: a label curve has a record for its folder, and is reproduced as a whole") {
+  const TemporaryFolder folder;
+  const fs::path curve = folder / "curve", record = curve / "label_curve.run.json";
+  const std::string options =
+      "label-curve --width 2 --fractions 0.5,1 --epochs 2 --seeds 1,2 --arms scratch,frozen-random --bootstrap 10 "
+      "--batch-size 8 --signal-length 80 --jobs 2 --threads 2";
+  succeeded(command(options, curve / "") + " --resume");
+  CHECK(!fs::exists(curve / "label_curve.state"));
+  const std::string text = succeeded("info --run " + curve.string());
+  for (const std::string words : {"curve/label_curve.json", "complete, ", options.c_str(), "systole 0.",
+                                  "checksum of the records: ", "--epochs: {", "--lr-scratch: 0.001", "--seeds: 1 2",
+                                  "  label_curve.csv", "  runs", "systole reproduce "})
+    CHECK_MESSAGE(text.find(words) != std::string::npos, (words + "\n" + text));
+  for (const char* absent : {"\nseed ", "--jobs: ", "null"})
+    CHECK_MESSAGE(text.find(absent) == std::string::npos, text);
+  CHECK(succeeded("info --run " + (curve / "label_curve.json").string()) == text);
+  const std::string whole = read_file(curve / "label_curve.json");
+  CHECK(succeeded("reproduce " + curve.string()).find("reproduced, bit for bit: ") != std::string::npos);
+  CHECK(read_file(curve / "label_curve.json") == whole);
+
+  const fs::path one = curve / "runs/scratch_0.5_2.json";
+  const std::string made = read_file(one);
+  write_file(one, "{}");
+  check_refused("reproduce " + curve.string(), 1, {"label_curve.json: it or its runs are not as the run left them"});
+  write_file(one, made);
+  auto other = nlohmann::ordered_json::parse(read_file(record));
+  other["command"].push_back("--lr-scratch=0.1");
+  write_file(record, other.dump());
+  check_refused("reproduce " + curve.string(), 1,
+                {"curve is not reproduced: runs/scratch_0.5_1.json: /", " was ", " and is "});
+  other["command"].back() = "--bootstrap=11";
+  other["command"].erase(std::find(other["command"].begin(), other["command"].end(), "--bootstrap"));
+  other["command"].erase(std::find(other["command"].begin(), other["command"].end(), "10"));
+  write_file(record, other.dump());
+  check_refused("reproduce " + curve.string(), 1,
+                {"curve is not reproduced: label_curve.json: /settings/bootstrap replicates was 10 and is 11"});
+}
+
+TEST_CASE("runs: of a label curve that was stopped, and of one that grows, info --run says what goes on") {
+  const TemporaryFolder folder;
+  const fs::path curve = folder / "curve";
+  const std::string options =
+      "label-curve --width 2 --fractions 1 --epochs 1 --arms scratch --bootstrap 10 --batch-size 8 --signal-length 80";
+  const std::string more = options + " --seeds 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20";
+  succeeded(command(options + " --seeds 1", curve));
+  const std::string finished = read_file(curve / "label_curve.run.json");
+  Process stopped(command(more, curve));
+  stopped.run_until([&] { return fs::exists(curve / "runs/scratch_1_2.json"); });
+  CHECK(stopped.end(SIGKILL).code == 128 + SIGKILL);
+  const std::string text = succeeded("info --run " + curve.string());
+  CHECK_MESSAGE(text.find("stopped; the same command with --resume goes on") != std::string::npos, text);
+  CHECK(text.find(more) != std::string::npos);
+  check_refused("reproduce " + curve.string(), 1, {"label_curve.json: the run was stopped"});
+  CHECK(read_file(curve / "label_curve.run.json") == finished);  // of what still stands there
+  succeeded("reproduce " + (curve / "label_curve.run.json").string());
+
+  write_file(curve / "label_curve.state", "damaged");  // holds nothing that the curve needs
+  succeeded(command(options + " --seeds 1,2", curve));
+  for (const char* gone : {"label_curve.state", "label_curve.state.previous"}) CHECK(!fs::exists(curve / gone));
+  const auto before = nlohmann::json::parse(finished),
+             after = nlohmann::json::parse(read_file(curve / "label_curve.run.json"));
+  CHECK(after["results"]["runs"] != before["results"]["runs"]);
+  CHECK(after["settings"]["--seeds"] == "1 2");
+  succeeded("reproduce " + curve.string());
+}
+
 TEST_CASE("runs: the first signal is noted, and a second one ends the process") {
   for (const int signal : {SIGINT, SIGTERM}) {
     const tools::SignalWatch watch;
