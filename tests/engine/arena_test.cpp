@@ -48,6 +48,7 @@ TEST_CASE("engine: tensors check shapes, types and slices") {
   CHECK(test::sentence_of<Error>([&] { t.slice(5, {2}); }).find("elements 5 to 7") != std::string::npos);
   CHECK(test::sentence_of<Error>([&] { t.data<int32_t>(); }).find("another type") != std::string::npos);
   CHECK(test::sentence_of<Error>([] { Tensor::empty({1, 1, 1, 1, 1}); }).find("at most 4") != std::string::npos);
+  CHECK(test::sentence_of<Error>([] { Tensor::empty({2, -1}); }) == "a shape cannot have the dimension -1");
   CHECK(test::sentence_of<Error>([&] { t.to_vector<int32_t>(); }).find("another type") != std::string::npos);
   CHECK(test::sentence_of<Error>([&] { t.item(); }).find("not one number") != std::string::npos);
 }

@@ -56,6 +56,21 @@ TEST_CASE("engine: a graph can be walked once, and only from one number") {
         std::string::npos);
 }
 
+TEST_CASE("engine: gradients of another shape are refused, and no node but a leaf has one to read") {
+  const Tensor x = leaf({1, 2}, {1, 2});
+  const Tensor y = relu(x);
+  Tensor other = test::zeros({2, 1});
+  CHECK(test::sentence_of<Error>([&] { make_leaf(other, test::zeros({1, 2})); }) ==
+        "a leaf of shape [2, 1] cannot have a gradient of shape [1, 2]");
+  CHECK(!other.node());
+  CHECK(test::sentence_of<Error>([&] { backward(y, test::zeros({2, 1})); }) ==
+        "backward from a tensor of shape [1, 2] cannot start with a gradient of shape [2, 1]");
+  CHECK(test::sentence_of<Error>([&] { gradient_of(y); }) == "only a leaf keeps its gradient");
+  CHECK(test::sentence_of<Error>([&] { gradient_of(other); }) == "only a leaf keeps its gradient");
+  backward(y, test::tensor<float>({3, 4}, {1, 2}));  // the refusals have changed nothing
+  CHECK(gradient_of(x).to_vector() == std::vector<float>{3, 4});
+}
+
 TEST_CASE("engine: a long chain is walked without recursion") {
   const Tensor x = leaf({1, 2}, {1, 2});
   Tensor y = x;

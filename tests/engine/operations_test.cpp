@@ -3,6 +3,8 @@
 
 #include "engine/operations.h"
 
+#include "engine/contrastive.h"
+#include "engine/reconstruction.h"
 #include "tests/engine/operation_check.h"
 #include "tests/reference/batch_norm.h"
 #include "tests/reference/classification.h"
@@ -271,4 +273,69 @@ TEST_CASE("engine: shapes that do not fit are refused with the operation and the
   CHECK(sentence([&] {
           batch_norm(test::zeros({1, 3}), norm.with(gamma, gamma), Mode::train());
         }).find("at least two values") != std::string::npos);
+}
+
+TEST_CASE("engine: every operation says what it expected where it is given something else") {
+  const Tensor vector = test::zeros({4}), rows = test::zeros({4, 3}), series = test::zeros({4, 5, 3});
+  Tensor signals = test::zeros({4, 5, 3});
+  make_leaf(signals, test::zeros({4, 5, 3}));
+  Norm norm(3);
+  const Tensor gamma = test::zeros({3}), weight = test::zeros({3, 3, 2});
+  Tensor trained = test::zeros({3, 2});
+  make_leaf(trained, test::zeros({3, 2}));
+  const std::pair<std::string, std::function<void()>> cases[] = {
+      {"conv1d: expected an input [N, L, C], found the shape [4, 3]", [&] { conv1d(rows, weight, {}, {}); }},
+      {"batch_norm: expected an input [N, L, C] or [N, C], found the shape [4]",
+       [&] { batch_norm(vector, norm.with(gamma, gamma), Mode::train()); }},
+      {"batch_norm: expected 3 channels, found the shape [4, 2]",
+       [&] {
+         batch_norm(test::zeros({4, 2}), norm.with(gamma, gamma), Mode::train());
+       }},
+      {"batch_norm: 4 records cannot be split into 3 views",
+       [&] { batch_norm(rows, norm.with(gamma, gamma), Mode::train(3)); }},
+      {"concatenate: expected the rows of [4, 3], found the shape [2, 3]",
+       [&] {
+         concatenate(rows, test::zeros({2, 3}));
+       }},
+      {"split_leads: expected 3 views of records [N, L, C], found the shape [4, 5, 3]",
+       [&] { split_leads(series, 3); }},
+      {"split_leads: no gradient flows through it; expected signals", [&] { split_leads(signals, 1); }},
+      {"join_slots: expected 3 views of records [N, D], found the shape [4, 3]", [&] { join_slots(rows, rows, 3); }},
+      {"join_slots: expected the shape [4, 3], found the shape [2, 3]",
+       [&] {
+         join_slots(rows, test::zeros({2, 3}), 2);
+       }},
+      {"mean_over_leads: expected 2 views of 3 leads of records [N, D], found the shape [4, 3]",
+       [&] { mean_over_leads(rows, 3, 2); }},
+      {"linear: expected a weight [3, D_out], found the shape [2, 3]",
+       [&] {
+         linear(rows, test::zeros({2, 3}), {});
+       }},
+      {"linear: a weight and its bias are trained together or not at all",
+       [&] { linear(rows, trained, test::zeros({2})); }},
+      {"mean_over_time: expected an input [N, L, C], found the shape [4, 3]", [&] { mean_over_time(rows); }},
+      {"max_pool: expected an input [N, L, C], found the shape [4, 3]", [&] { max_pool(rows, 2, 2); }},
+      {"max_over_time: expected an input [N, L, C], found the shape [4, 3]", [&] { max_over_time(rows); }},
+      {"bce_with_logits: expected logits [N, C], found the shape [4]",
+       [&] {
+         bce_with_logits(vector, vector, {gamma, gamma, 0});
+       }},
+      {"bce_with_logits: expected targets of the shape [4, 3], found the shape [4]",
+       [&] {
+         bce_with_logits(rows, vector, {gamma, gamma, 0});
+       }},
+      {"residual: expected a shortcut of the shape [4, 5, 3], found the shape [4, 5, 2]",
+       [&] {
+         residual({series}, {test::zeros({4, 5, 2})}, {}, Mode::train());
+       }},
+      {"l2_normalize: expected an input [M, D], found the shape [4]", [&] { l2_normalize(vector); }},
+      {"conv_transpose1d: expected an input [N, L, C], found the shape [4, 3]",
+       [&] { conv_transpose1d(rows, weight, gamma, {}); }},
+      {"conv_transpose1d: expected a weight [K, C_out, 3], found the shape [3, 3, 2]",
+       [&] { conv_transpose1d(series, weight, gamma, {}); }},
+      {"mask_blocks: expected an input [N, L, C], found the shape [4, 3]", [&] { mask_blocks(rows, 2, 0.5f, 1, 0); }},
+      {"mask_blocks: no gradient flows through it; expected signals", [&] { mask_blocks(signals, 2, 0.5f, 1, 0); }},
+      {"mean_squared_error: expected a target of the shape [4, 3], found the shape [4]",
+       [&] { mean_squared_error(rows, vector); }}};
+  for (const auto& [expected, action] : cases) CHECK(test::sentence_of<Error>(action) == expected);
 }

@@ -92,6 +92,17 @@ TEST_CASE("engine: initial values are PyTorch's uniform ones and follow from the
   CHECK(Model(5).store.values().to_vector() == Model(5).store.values().to_vector());
 }
 
+TEST_CASE("engine: a name stands once in a model, and before its parameters are allocated") {
+  ParameterStore store;
+  store.add("w", {3}, Layout::plain, Initializer::constant(1));
+  CHECK(test::sentence_of<Error>([&] { store.add_buffer("w", {3}, 0); }) == "the model declares 'w' twice");
+  CHECK(test::sentence_of<Error>([&] { store.add_counter("w"); }) == "the model declares 'w' twice");
+  store.allocate(test::device(), 1);
+  CHECK(test::sentence_of<Error>([&] { store.add("late", {3}, Layout::plain, Initializer::constant(1)); }) ==
+        "'late' is declared after the parameters were allocated");
+  CHECK(store.state().size() == 1);
+}
+
 TEST_CASE("engine: a snapshot is a copy") {
   Model m;
   const ParameterStore::Snapshot snapshot = m.store.snapshot();

@@ -98,6 +98,64 @@ TEST_CASE("pickle: known names cannot be called in another way than torch.save d
   CHECK(refusal(program("NQ")).find("where a tuple was expected") != std::string::npos);
 }
 
+TEST_CASE("pickle: a storage and its tensor are taken as torch.save writes them, and in no other way") {
+  const auto text = [](const std::string& words) {
+    return "X" + std::string(1, static_cast<char>(words.size())) + "\0\0\0"s + words;
+  };
+  const auto storage = [&](const std::string& word, const std::string& type, const std::string& rest) {
+    return "(" + text(word) + "c" + type + "\n" + text("7") + text("cpu") + rest + "tQ";
+  };
+  const std::string float_storage = "torch\nFloatStorage", four = storage("storage", float_storage, "K\4");
+  const auto tensor = [](const std::string& of, const std::string& rest) {
+    return program("ctorch._utils\n_rebuild_tensor_v2\n(" + of + rest + "tR");
+  };
+  const std::string good = tensor(four, "K\0K\2K\2\x86K\2K\1\x86"s);
+  const Pickle pickle = read(good, "x.pt");
+  const Tensor* read_back = pickle.root->get<Tensor>();
+  REQUIRE(read_back);
+  CHECK(read_back->shape == std::vector<int64_t>{2, 2});
+  CHECK(read_back->storage->key == "7");
+  CHECK(read_back->storage->count == 4);
+  CHECK(read(tensor(four, "K\4K\0K\7\x86K\1K\7\x86"s), "x.pt").root->get<Tensor>());  // no element, so none outside
+
+  const std::string minus_one = "J\xff\xff\xff\xff", two_to_62 = "\x8a\x08\0\0\0\0\0\0\0\x40"s;
+  for (const auto& [bytes, words] : std::vector<std::pair<std::string, std::string>>{
+           {program(storage("storage", float_storage, "")), "a storage has 4 properties, 5 were expected"},
+           {program(storage("store", float_storage, "K\4")), "a persistent value is not a storage"},
+           {program(storage("storage", "torch\nSize", "K\4")), "torch.Size is not the type of a storage"},
+           {program(storage("storage", float_storage, minus_one)), "a storage has -1 elements"},
+           {program(storage("storage", float_storage, "N")), "where the size of a storage was expected"},
+           {program(storage("storage", float_storage, "K\4K\4")), "where None (views of storages are not read) was"},
+           {tensor(four, "K\0K\2\x85)"s), "a tensor has 1 sizes and 0 strides"},
+           {tensor(four, "K\0"s + minus_one + "\x85K\1\x85"), "a tensor has the size, stride or offset -1"},
+           {tensor(four, "K\0("s + std::string(17, 'N') + "t)"),
+            "a tensor has 17 dimensions, at most 16 were expected"},
+           {tensor(four, "K\0K\5\x85K\1\x85"s), "a tensor reaches beyond its storage \"7\" of 4 elements"},
+           {tensor(four, minus_one + "))"), "a tensor reaches beyond its storage"},
+           {tensor(four, "K\4))"), "a tensor reaches beyond its storage"},
+           {tensor(four, "K\0K\5\x85"s + two_to_62 + "\x85"), "a tensor reaches beyond its storage"},
+           {tensor("N", "K\0))"s), "where a storage was expected"}})
+    CHECK_MESSAGE(refusal(bytes).find(words) != std::string::npos, (words + "\n" + refusal(bytes)));
+}
+
+TEST_CASE("pickle: programs that break off or take what is not there are refused with the byte") {
+  for (const auto& [bytes, words] : std::vector<std::pair<std::string, std::string>>{
+           {"\x80\x04N.", "the pickle has protocol 4, 2 was expected (byte 0 of its pickle)"},
+           {"\x80\x02"
+            "ctorch",
+            "the pickle ends inside a name (byte 2 of its pickle)"},
+           {"\x80\x02J\1", "the pickle ends 3 bytes too early"},
+           {"\x80\x02N", "the pickle ends 1 bytes too early"},
+           {program(""), "the pickle takes a value from an empty stack"},
+           {program("N(\x85"), "the pickle takes a value from an empty stack"},  // nothing behind the mark
+           {program("Nt"), "the pickle asks for a mark that was never set"},
+           {program("}(K\1u"), "the pickle gives a dictionary a key without a value"},
+           {program("NK\1a"), "where a list was expected"},
+           {program("h\x09"), "the pickle fetches value 9, which it never stored"},
+           {program("j\x09\0\0\0"s), "the pickle fetches value 9, which it never stored"}})
+    CHECK_MESSAGE(refusal(bytes).find(words) != std::string::npos, (words + "\n" + refusal(bytes)));
+}
+
 TEST_CASE("pickle: millions of values are refused before they fill the memory") {
   const std::string sentence = refusal(program(std::string(3'000'000, 'N')));
   CHECK_MESSAGE(sentence.find("more than 2097152 values") != std::string::npos, sentence);
