@@ -39,7 +39,8 @@ StateFile read_one(const fs::path& path) {
   if (std::string_view(file).substr(0, end + 1) != first_line(content))
     throw Error("its size and checksum are not those of its first line");
   TensorFile tensors = formats::read_safetensors(content, path.string());
-  return {std::move(tensors.sections.at(0).second), std::move(tensors.metadata), path, ""};
+  if (tensors.sections.empty()) throw Error("it holds nothing");
+  return {std::move(tensors.sections.front().second), std::move(tensors.metadata), path, ""};
 }
 
 }  // namespace

@@ -30,10 +30,12 @@ TEST_CASE("lead selection: samples, scales and offsets follow their lead, in the
 }
 
 TEST_CASE("lead selection: a lead that is not there, or named twice, is refused") {
-  CHECK(sentence_of<UsageError>([] { select_leads(three_leads(), {"I", "V2"}); }) ==
-        "test has no lead 'V2'; its leads are I, aVR, V1");
-  CHECK(sentence_of<UsageError>([] { select_leads(three_leads(), {"AVR", "I", "avr"}); }) ==
-        "the lead aVR is named twice in AVR,I,avr");
+  CHECK(sentence_of<UsageError>([] {
+          select_leads(three_leads(), {"I", "V2"});
+        }) == "test has no lead 'V2'; its leads are I, aVR, V1");
+  CHECK(sentence_of<UsageError>([] {
+          select_leads(three_leads(), {"AVR", "I", "avr"});
+        }) == "the lead aVR is named twice in AVR,I,avr");
   CHECK(!find_lead({"I", "II"}, "III"));
 }
 

@@ -60,11 +60,13 @@ TEST_CASE("engine: gradients of another shape are refused, and no node but a lea
   const Tensor x = leaf({1, 2}, {1, 2});
   const Tensor y = relu(x);
   Tensor other = test::zeros({2, 1});
-  CHECK(test::sentence_of<Error>([&] { make_leaf(other, test::zeros({1, 2})); }) ==
-        "a leaf of shape [2, 1] cannot have a gradient of shape [1, 2]");
+  CHECK(test::sentence_of<Error>([&] {
+          make_leaf(other, test::zeros({1, 2}));
+        }) == "a leaf of shape [2, 1] cannot have a gradient of shape [1, 2]");
   CHECK(!other.node());
-  CHECK(test::sentence_of<Error>([&] { backward(y, test::zeros({2, 1})); }) ==
-        "backward from a tensor of shape [1, 2] cannot start with a gradient of shape [2, 1]");
+  CHECK(test::sentence_of<Error>([&] {
+          backward(y, test::zeros({2, 1}));
+        }) == "backward from a tensor of shape [1, 2] cannot start with a gradient of shape [2, 1]");
   CHECK(test::sentence_of<Error>([&] { gradient_of(y); }) == "only a leaf keeps its gradient");
   CHECK(test::sentence_of<Error>([&] { gradient_of(other); }) == "only a leaf keeps its gradient");
   backward(y, test::tensor<float>({3, 4}, {1, 2}));  // the refusals have changed nothing
