@@ -326,10 +326,6 @@ __device__ __forceinline__ float gated(const Backward<S>& b, float dy, float x, 
   return b.relu && fmaf(x, scale, shift) <= 0 ? 0.0f : dy;
 }
 
-struct SumsShared {
-  float g[kRunLanes], gd[kRunLanes];
-};
-
 /// Σ g and Σ g · (x − mean) of every piece. In evaluation dx = scale · g needs no sums and is stored on the way.
 template <int V, class S, bool kStoreDx>
 __global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Backward<S> b,
@@ -337,7 +333,6 @@ __global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Back
                                                              float* piece_gd,  // [pieces, C]
                                                              S* dx,            // [N, L, C], may be dy
                                                              bool accumulate) {
-  auto& shared = *dynamic_shared<SumsShared>();
   const RunPlace<V> here(r, blockIdx.x);
   const int64_t channels = here.group / b.shared_by * r.C;
   const Vector<V> mean = of_channels(here, b.mean + channels);
@@ -365,17 +360,7 @@ __global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Back
       }
     }
   }
-  for (int j = 0; j < V; ++j) {
-    shared.g[here.lane + j] = sum_g.lane[j];
-    shared.gd[here.lane + j] = sum_gd.lane[j];
-  }
-  add_rows_of_run(r, shared.g, shared.gd);
-  const int count = channels_of_block(r);
-  for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
-    const int64_t to = here.piece * r.C + here.first_channel + c;
-    piece_g[to] = shared.g[c];
-    piece_gd[to] = shared.gd[c];
-  }
+  store_piece_sums(r, here, sum_g, sum_gd, *dynamic_shared<RunSums>(), piece_g, piece_gd);
 }
 
 /// What store_dx needs: dx = scale · g − offset − slope · (x − mean).
@@ -476,7 +461,7 @@ void launch_backward(Queue& queue, const BatchNormShape& s, const Backward<S>& b
   auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums + 2 * channels));
   float* piece_gd = piece_g + sums;
   const Slopes slopes{piece_gd + sums, piece_gd + sums + channels};
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)},
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(RunSums)},
          statistics.training ? piece_sums<V, S, false> : piece_sums<V, S, true>, r, b, piece_g, piece_gd, dx, add_dx);
   launch_finish(queue, s, statistics, r.pieces, piece_g, piece_gd, slopes, dgamma, dbeta, parameters);
   if (statistics.training)
@@ -503,8 +488,8 @@ void launch_record_sums(Queue& queue, const BatchNormShape& s, const Backward<S>
   const ChannelRuns r = channel_runs(s.N, s.L, s.C, V, kValues);
   const int64_t sums = r.groups * r.pieces * s.C, records = int64_t{s.N} * s.C;
   auto* piece_g = scratch<float>(queue, static_cast<size_t>(2 * sums));
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, piece_sums<V, S, false>, r,
-         b, piece_g, piece_g + sums, nullptr, false);
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(RunSums)}, piece_sums<V, S, false>, r, b,
+         piece_g, piece_g + sums, nullptr, false);
   launch_add_pieces(queue, piece_g, piece_g + sums, g, gd, records, r.pieces, s.C);
 }
 

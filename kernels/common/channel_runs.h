@@ -185,4 +185,28 @@ __device__ __forceinline__ void add_rows_of_run(const ChannelRuns& r, float* lan
   }
 }
 
+/// Σ g and Σ g · (y − mean) of each lane, and then of a piece.
+struct RunSums {
+  float g[kRunLanes], gd[kRunLanes];
+};
+
+/// Adds up what the block's threads have of their lanes, and stores the sums of its piece in those of all pieces,
+/// piece_g and piece_gd [pieces, C]. All threads of the block call it.
+template <int V>
+__device__ __forceinline__ void store_piece_sums(const ChannelRuns& r, const RunPlace<V>& here, const Vector<V>& sum_g,
+                                                 const Vector<V>& sum_gd, RunSums& shared, float* piece_g,
+                                                 float* piece_gd) {
+  for (int j = 0; j < V; ++j) {
+    shared.g[here.lane + j] = sum_g.lane[j];
+    shared.gd[here.lane + j] = sum_gd.lane[j];
+  }
+  add_rows_of_run(r, shared.g, shared.gd);
+  const int count = channels_of_block(r);
+  for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
+    const int64_t to = here.piece * r.C + here.first_channel + c;
+    piece_g[to] = shared.g[c];
+    piece_gd[to] = shared.gd[c];
+  }
+}
+
 }  // namespace systole::kernels::SYSTOLE_TARGET

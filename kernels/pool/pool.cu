@@ -86,10 +86,6 @@ void mean_forward(Queue& queue, const MeanShape& s, ConstSeries x, const Pending
   });
 }
 
-struct SumsShared {
-  float g[kRunLanes], gd[kRunLanes];
-};
-
 /// Every thread divides once and stores its value at all of its steps. kSums: with the sums of the piece, for which it
 /// reads the output that dz belongs to.
 template <int V, class S, bool kSums>
@@ -112,7 +108,6 @@ __global__ __launch_bounds__(kRunThreads, !kSums   ? 4
     if (k < here.steps) store_floats(dz + here.at(k), values[k]);
   }
   if constexpr (kSums) {
-    auto& shared = *dynamic_shared<SumsShared>();
     const int64_t channels = here.group / records_per_group * r.C;
     const Vector<V> mean = of_channels(here, output.mean + channels);
     const Vector<V> scale = of_channels(here, output.scale + channels);
@@ -128,17 +123,7 @@ __global__ __launch_bounds__(kRunThreads, !kSums   ? 4
         sum_gd.lane[j] += g * (y.lane[j] - mean.lane[j]);
       }
     }
-    for (int j = 0; j < V; ++j) {
-      shared.g[here.lane + j] = sum_g.lane[j];
-      shared.gd[here.lane + j] = sum_gd.lane[j];
-    }
-    add_rows_of_run(r, shared.g, shared.gd);
-    const int count = channels_of_block(r);
-    for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
-      const int64_t to = here.piece * r.C + here.first_channel + c;
-      piece_g[to] = shared.g[c];
-      piece_gd[to] = shared.gd[c];
-    }
+    store_piece_sums(r, here, sum_g, sum_gd, *dynamic_shared<RunSums>(), piece_g, piece_gd);
   }
 }
 
@@ -156,8 +141,8 @@ void launch_spread(Queue& queue, const MeanShape& s, const float* dy, S* dz, Gra
   const int64_t records = int64_t{s.N} * s.C;
   auto* const piece_g = scratch<float>(queue, static_cast<size_t>(2 * records * r.pieces));
   float* const piece_gd = piece_g + records * r.pieces;
-  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(SumsShared)}, spread_mean<V, S, true>, r,
-         L, dy, dz, accumulate, sums.output, s.N / sums.output.groups, piece_g, piece_gd);
+  launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(RunSums)}, spread_mean<V, S, true>, r, L,
+         dy, dz, accumulate, sums.output, s.N / sums.output.groups, piece_g, piece_gd);
   launch_add_pieces(queue, piece_g, piece_gd, sums.g, sums.gd, records, r.pieces, s.C);
 }
 
