@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "benchmarks/ceilings.h"
 #include "kernels/common/table.h"
 #include "kernels/simt/recording.h"
 
@@ -55,17 +56,12 @@ constexpr kernels::CallWatch kWatch{begin_call, end_call};
 /// special function units at 16 a clock in each of 132 multiprocessors, and copies within its memory.
 constexpr double kBf16 = 780e12, kTf32 = 420e12, kF32 = 50e12, kExponentials = 3.9e12, kBytes = 4.2e12;
 
-struct LaunchFloor {
-  double seconds = 0;
-  const char* by = "";
-};
-
-LaunchFloor floor_of(const CallWork& work, Precision precision) {
+benchmarks::Floor floor_of(const CallWork& work, Precision precision) {
   const double products = precision == Precision::bf16 ? kBf16 : precision == Precision::tf32 ? kTf32 : kF32;
-  LaunchFloor floor{work.bytes / kBytes, "bytes"};
-  for (const LaunchFloor& other : {LaunchFloor{work.product_flop / products, "products"},
-                                   {work.flop / kF32, "arithmetic"},
-                                   {work.exponentials / kExponentials, "exponentials"}})
+  benchmarks::Floor floor{work.bytes / kBytes, "bytes"};
+  for (const benchmarks::Floor& other : {benchmarks::Floor{work.product_flop / products, "products"},
+                                         {work.flop / kF32, "arithmetic"},
+                                         {work.exponentials / kExponentials, "exponentials"}})
     if (other.seconds > floor.seconds) floor = other;
   return floor;
 }
@@ -91,7 +87,7 @@ std::string launches_table(const StepLaunches& launches, Precision precision) {
   LaunchLine total;
   double seconds = 0;
   for (const LaunchLine& line : launches.lines) {
-    const LaunchFloor floor = floor_of(line.work, precision);
+    const benchmarks::Floor floor = floor_of(line.work, precision);
     table += fmt::format("| `{}` | {} | {} | {} | {:.2f} | {:.2f} | {:.2f} | {} |\n", line.kernel, line.shape,
                          line.calls, line.launches, line.work.bytes / 1e6,
                          (line.work.product_flop + line.work.flop) / 1e9, 1e6 * floor.seconds, floor.by);
@@ -100,7 +96,7 @@ std::string launches_table(const StepLaunches& launches, Precision precision) {
     total.work += line.work;
     seconds += floor.seconds;
   }
-  const LaunchFloor whole = floor_of(total.work, precision);
+  const benchmarks::Floor whole = floor_of(total.work, precision);
   table += fmt::format("| all | | {} | {} | {:.2f} | {:.2f} | {:.2f} | |\n\n", total.calls, total.launches,
                        total.work.bytes / 1e6, (total.work.product_flop + total.work.flop) / 1e9, 1e6 * seconds);
   table += fmt::format(

@@ -394,7 +394,8 @@ void print_launches(const StepBenchOptions& o) {
   const augment::NamedRecipe recipe = chosen_recipe(o.recipe);
   const models::SimclrOptions options{.encoder = encoder_options(o.encoder, lead_names(o.leads))};
   const StepSize size{o.batch_sizes.front(), o.lengths.front(), 1};
-  Step first(o, {.encoder = {o.leads, 1}, .hidden_size = 1, .projection_size = 1}, {}, {2, 64, 1}, device, false);
+  const augment::NamedRecipe none;  // a step keeps a reference
+  Step first(o, {.encoder = {o.leads, 1}, .hidden_size = 1, .projection_size = 1}, none, {2, 64, 1}, device, false);
   first();  // what is made once is there from here on
   Step step(o, options, recipe, size, device, false);
   step.prepare();

@@ -3,6 +3,7 @@
 // round them: the cpu shows what a precision does to a training, it does not gain from it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -44,6 +45,16 @@ class Floats {
   std::unique_ptr<std::vector<float>> values_;
 };
 
+/// Calls body(i) for all values, in parallel.
+template <class Body>
+void for_values(int64_t count, const Body& body) {
+  constexpr int64_t kPiece = 16384;
+  parallel_for((count + kPiece - 1) / kPiece, [&](int64_t piece) {
+    const int64_t end = std::min(count, (piece + 1) * kPiece);
+    for (int64_t i = piece * kPiece; i < end; ++i) body(i);
+  });
+}
+
 /// The values of a series of `count`, as f32.
 class Widened {
  public:
@@ -62,15 +73,6 @@ class Widened {
   Widened& operator=(const Widened&) = delete;
   operator const float*() const { return values_; }  // NOLINT: that is what it is for
 
-  template <class Body>
-  static void for_values(int64_t count, const Body& body) {
-    constexpr int64_t kPiece = 16384;
-    parallel_for((count + kPiece - 1) / kPiece, [&](int64_t piece) {
-      const int64_t end = (piece + 1) * kPiece < count ? (piece + 1) * kPiece : count;
-      for (int64_t i = piece * kPiece; i < end; ++i) body(i);
-    });
-  }
-
  private:
   const float* values_ = nullptr;
   Floats own_;
@@ -88,12 +90,12 @@ class Narrowed {
     if (!series) return;
     values_ = own_.take(count);
     const bf16* from = series.as<bf16>();
-    if (adds) Widened::for_values(count, [&](int64_t i) { values_[i] = to_float(from[i]); });
+    if (adds) for_values(count, [&](int64_t i) { values_[i] = to_float(from[i]); });
   }
   ~Narrowed() {
     if (!series_ || series_.storage() == Storage::f32) return;
     bf16* to = series_.as<bf16>();
-    Widened::for_values(count_, [&](int64_t i) { to[i] = to_bf16(values_[i]); });
+    for_values(count_, [&](int64_t i) { to[i] = to_bf16(values_[i]); });
   }
   Narrowed(const Narrowed&) = delete;
   Narrowed& operator=(const Narrowed&) = delete;
@@ -113,9 +115,9 @@ class Rounded {
     if (precision == Precision::f32) return;
     float* const to = own_.take(count);
     if (precision == Precision::bf16)
-      Widened::for_values(count, [&](int64_t i) { to[i] = to_float(to_bf16(values[i])); });
+      for_values(count, [&](int64_t i) { to[i] = to_float(to_bf16(values[i])); });
     else
-      Widened::for_values(count, [&](int64_t i) { to[i] = to_tf32(values[i]); });
+      for_values(count, [&](int64_t i) { to[i] = to_tf32(values[i]); });
     values_ = to;
   }
   Rounded(const Rounded&) = delete;

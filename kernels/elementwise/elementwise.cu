@@ -223,64 +223,9 @@ void split_leads(Queue& queue, const SplitLeadsShape& s, ConstSeries x, Series y
 
 // ---- dropout
 
-/// A thread takes four consecutive elements of a record, which are the four words of one Philox block: element i is
-/// word i % 4 of block i / 4. V = 4 needs records of a multiple of four elements; otherwise their starts are not
-/// aligned, and the last block of a record has fewer than four.
-template <int V, class S>
-__global__ __launch_bounds__(kThreads, V == 1 ? 3 : 4) void drop(DropoutShape s, uint32_t threshold, float factor,
-                                                                 const S* x,
-                                                                 S* y,  // [N, elements] both; y may be x
-                                                                 bool accumulate) {
-  const auto quads = static_cast<uint32_t>((s.elements + 3) / 4);  // of a record
-  const int64_t begin = int64_t{blockIdx.x} * (kThreads * kVectors);
-  const int64_t first_record = begin / quads;
-  const uint32_t first = static_cast<uint32_t>(begin - first_record * quads) + threadIdx.x;
-
-  float values[kVectors][4];
-  int count[kVectors];
-  int64_t offset[kVectors];
-  for (int k = 0; k < kVectors; ++k) {
-    const uint32_t position = first + static_cast<uint32_t>(k * kThreads);
-    const int64_t record = first_record + position / quads, element = int64_t{position % quads} * 4;
-    offset[k] = record * s.elements + element;
-    count[k] = record >= s.N ? 0 : s.elements - element < 4 ? static_cast<int>(s.elements - element) : 4;
-    for (int j = 0; j < 4; j += V)
-      if (j < count[k]) {
-        const Vector<V> part = load_floats<V>(x + offset[k] + j);
-        for (int lane = 0; lane < V; ++lane) values[k][j + lane] = part.lane[lane];
-      }
-  }
-  for (int k = 0; k < kVectors; ++k) {
-    const uint32_t position = first + static_cast<uint32_t>(k * kThreads);
-    const auto record = static_cast<uint32_t>(first_record + position / quads);
-    const RandomStream stream(s.seed, Purpose::dropout, s.step, s.first_record + record, 0, s.layer);
-    const Philox4 draws = stream.block(position % quads);
-    for (int j = 0; j < 4; j += V)
-      if (j < count[k]) {
-        Vector<V> part = accumulate ? load_floats<V>(y + offset[k] + j) : Vector<V>{};
-        for (int lane = 0; lane < V; ++lane)
-          part.lane[lane] += draws.word[j + lane] >> 8 >= threshold ? values[k][j + lane] * factor : 0.0f;
-        store_floats(y + offset[k] + j, part);
-      }
-  }
-}
-
-void dropout(Queue& queue, const DropoutShape& s, ConstSeries x, Series y, GradientMode mode) {
-  if (s.N == 0 || s.elements == 0) return;
-  const auto threshold = static_cast<uint32_t>(std::ceil(s.p * 0x1p24f));  // uniform < p, on the 24 bits themselves
-  const int64_t quads = s.N * ceil_div<int64_t>(s.elements, 4);
-  const bool vectors = s.elements % 4 == 0 && is_aligned({x.address(), y.address()});
-  with_storage({x, y}, [&]<class S>() {
-    launch(queue, {.grid = {ceil_div(quads, int64_t{kThreads} * kVectors)}, .block = {kThreads}},
-           vectors ? drop<4, S> : drop<1, S>, s, threshold, 1 / (1 - s.p), x.as<S>(), y.as<S>(),
-           mode == GradientMode::accumulate);
-  });
-}
-
-// ---- the end of a residual block: as dropout, whose blocks of four draws a thread takes whole, with the additions
-// around
-
-/// How the elements of records are cut into quads, the four words of a Philox block each.
+/// How the elements of records are cut into quads, each for one thread: element i is word i % 4 of Philox block i / 4.
+/// Vectors of four need a multiple of four elements; otherwise records do not start aligned, and the last quad of one
+/// has fewer than four.
 struct Quads {
   int64_t elements;  // of a record
   int records;
@@ -288,11 +233,11 @@ struct Quads {
   uint32_t threshold;  // 0: nothing is dropped
   float factor;
 
-  explicit Quads(const ResidualShape& s, const DropoutShape& dropout)
-      : elements(int64_t{s.L} * s.C),
-        records(s.N),
+  Quads(int count, int64_t elements_each, const DropoutShape& dropout)
+      : elements(elements_each),
+        records(count),
         mask(dropout),
-        threshold(static_cast<uint32_t>(std::ceil(dropout.p * 0x1p24f))),
+        threshold(static_cast<uint32_t>(std::ceil(dropout.p * 0x1p24f))),  // uniform < p, on the 24 bits themselves
         factor(1 / (1 - dropout.p)) {}
   int64_t count() const { return records * ceil_div<int64_t>(elements, 4); }
   __device__ __forceinline__ bool keeps(uint32_t draw) const { return draw >> 8 >= threshold; }
@@ -320,6 +265,44 @@ struct Quad {
     return stream.block(number);
   }
 };
+
+/// *to = values, or *to += values.
+template <int V, class S>
+__device__ __forceinline__ void put(S* to, Vector<V> values, bool add) {
+  if (add) {
+    const Vector<V> before = load_floats<V>(to);
+    for (int lane = 0; lane < V; ++lane) values.lane[lane] += before.lane[lane];
+  }
+  store_floats(to, values);
+}
+
+template <int V, class S>
+__global__ __launch_bounds__(kThreads, 4) void drop(Quads q, const S* x, S* y,  // [N, elements] both; y may be x
+                                                    bool accumulate) {
+  const Quad quad(q);
+  if (quad.count == 0) return;
+  const int64_t offset = quad.record * q.elements + quad.element;
+  const Philox4 draws = quad.draws(q);
+  for (int j = 0; j < quad.count; j += V) {
+    Vector<V> values = load_floats<V>(x + offset + j);
+    for (int lane = 0; lane < V; ++lane)
+      values.lane[lane] = q.keeps(draws.word[j + lane]) ? values.lane[lane] * q.factor : 0.0f;
+    put(y + offset + j, values, accumulate);
+  }
+}
+
+void dropout(Queue& queue, const DropoutShape& s, ConstSeries x, Series y, GradientMode mode) {
+  if (s.N == 0 || s.elements == 0) return;
+  const Quads q(s.N, s.elements, s);
+  const bool vectors = s.elements % 4 == 0 && is_aligned({x.address(), y.address()});
+  with_storage({x, y}, [&]<class S>() {
+    launch(queue, {.grid = {ceil_div(q.count(), int64_t{kThreads})}, .block = {kThreads}},
+           vectors ? drop<4, S> : drop<1, S>, q, x.as<S>(), y.as<S>(), mode == GradientMode::accumulate);
+  });
+}
+
+// ---- the end of a residual block: dropout with the additions around
+
 /// One value with its pending normalisation. A NaN stays one.
 __device__ __forceinline__ float finished(float x, const PendingAffine& pending, int64_t at) {
   if (pending.scale) x = fmaf(x, pending.scale[at], pending.shift[at]);
@@ -358,14 +341,6 @@ __global__ __launch_bounds__(kThreads, 4) void split_block(Quads q, const S* y, 
   if (quad.count == 0) return;
   const int64_t offset = quad.record * q.elements + quad.element;
   const Philox4 draws = quad.draws(q);
-  const auto put = [&](S* to, const Vector<V>& values, bool add) {
-    Vector<V> sum = values;
-    if (add) {
-      const Vector<V> before = load_floats<V>(to);
-      for (int lane = 0; lane < V; ++lane) sum.lane[lane] += before.lane[lane];
-    }
-    store_floats(to, sum);
-  };
   for (int j = 0; j < quad.count; j += V) {
     const Vector<V> output = load_floats<V>(y + offset + j);
     Vector<V> g = load_floats<V>(dy + offset + j);
@@ -379,7 +354,7 @@ __global__ __launch_bounds__(kThreads, 4) void split_block(Quads q, const S* y, 
 
 void residual(Queue& queue, const ResidualShape& s, ConstSeries x, const PendingAffine& of_x, ConstSeries shortcut,
               const PendingAffine& of_shortcut, const DropoutShape& mask, Series y) {
-  const Quads q(s, mask);
+  const Quads q(s.N, int64_t{s.L} * s.C, mask);
   const bool vectors = s.C % 4 == 0 && is_aligned({x.address(), shortcut.address(), y.address()});
   with_storage({x, shortcut, y}, [&]<class S>() {
     launch(queue, {.grid = {ceil_div(q.count(), int64_t{kThreads})}, .block = {kThreads}},
@@ -390,7 +365,7 @@ void residual(Queue& queue, const ResidualShape& s, ConstSeries x, const Pending
 
 void residual_backward(Queue& queue, const ResidualShape& s, ConstSeries y, ConstSeries dy, const DropoutShape& mask,
                        Series da, GradientMode da_mode, Series db, GradientMode db_mode) {
-  const Quads q(s, mask);
+  const Quads q(s.N, int64_t{s.L} * s.C, mask);
   const bool vectors = q.elements % 4 == 0 && is_aligned({y.address(), dy.address(), da.address(), db.address()});
   with_storage({y, dy, da, db}, [&]<class S>() {
     launch(queue, {.grid = {ceil_div(q.count(), int64_t{kThreads})}, .block = {kThreads}},
