@@ -10,6 +10,7 @@
 #include "kernels/common/philox.h"
 #include "kernels/conv1d/cases.h"
 #include "kernels/conv1d/implementation.h"
+#include "kernels/cuda/device.h"
 #include "kernels/elementwise/cases.h"
 #include "kernels/linear/cases.h"
 #include "kernels/pool/cases.h"
@@ -201,30 +202,36 @@ enum class Convolution { plain, fused };
 /// Our kernels, and cuDNN's or oneDNN's where the device and the build have them.
 template <class Prepare>
 void add_convolution(Cases& cases, const char* kernel, Convolution kind, const Conv1dCase& c, const Prepare& prepare) {
-  cases.push_back({kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
-                     Problem p;
-                     const Conv1dRun run = prepare(p);
-                     p.add("systole",
-                           [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::f32); });
-                     if (device != Device::cpu && Queue(device).precision() == Precision::bf16) {
-                       const double series = static_cast<double>(c.shape.input_size() + c.shape.output_size());
-                       p.variants.push_back(
-                           {"systole bf16 series",
-                            [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::bf16); },
-                            Storage::bf16, c.bytes() - 2 * series});
-                     }
+  cases.push_back(
+      {kernel, c.name, c.flop(), c.bytes(), [=](Device device) {
+         Problem p;
+         const Conv1dRun run = prepare(p);
+         p.add("systole", [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::f32); });
+         if (device != Device::cpu && Queue(device).precision() == Precision::bf16) {
+           const double series = static_cast<double>(c.shape.input_size() + c.shape.output_size());
+           p.variants.push_back(
+               {"systole bf16 series",
+                [=](Queue& q, const Memory& m) { run(conv1d_kernels(q.device()), q, m, Storage::bf16); }, Storage::bf16,
+                c.bytes() - 2 * series});
+#if defined(SYSTOLE_CUDA)
+           if (device == Device::cuda && cuda::has_wgmma())
+             p.variants.push_back({"portable bf16 series",
+                                   [=](Queue& q, const Memory& m) { run(cuda::conv1d, q, m, Storage::bf16); },
+                                   Storage::bf16, c.bytes() - 2 * series});
+#endif
+         }
 #if defined(SYSTOLE_CUDNN)
-                     if (device == Device::cuda)
-                       p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m, Storage::f32); });
+         if (device == Device::cuda)
+           p.add("cudnn", [=](Queue& q, const Memory& m) { run(cuda::conv1d_cudnn, q, m, Storage::f32); });
 #endif
 #if defined(SYSTOLE_ONEDNN)
-                     if (device == Device::cpu && kind == Convolution::plain)
-                       p.add("onednn", [=](Queue& q, const Memory& m) { run(onednn_conv1d, q, m, Storage::f32); });
+         if (device == Device::cpu && kind == Convolution::plain)
+           p.add("onednn", [=](Queue& q, const Memory& m) { run(onednn_conv1d, q, m, Storage::f32); });
 #endif
-                     (void)device;
-                     (void)kind;
-                     return p;
-                   }});
+         (void)device;
+         (void)kind;
+         return p;
+       }});
 }
 
 void add_conv1d(Cases& cases) {

@@ -41,7 +41,7 @@ Tensor maxima(const char* operation, const MaxPoolShape& shape, const Shape& out
 }  // namespace
 
 DType series_type() {
-  const bool ours = convolution() == Convolution::systole;  // cuDNN's is called with f32
+  const bool ours = convolution() != Convolution::cudnn;  // which is called with f32
   return Queue().precision() == Precision::bf16 && ours ? DType::bf16 : DType::f32;
 }
 

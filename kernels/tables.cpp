@@ -8,6 +8,7 @@
 #include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/implementation.h"
+#include "kernels/cuda/device.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear_cublas.h"
@@ -30,6 +31,9 @@ const ContrastiveKernels& contrastive_kernels(Device device) {
 const Conv1dKernels& conv1d_kernels(Device device) {
 #if defined(SYSTOLE_CUDNN)
   if (device == Device::cuda && convolution() == Convolution::cudnn) return cuda::conv1d_cudnn;
+#endif
+#if defined(SYSTOLE_CUDA)
+  if (device == Device::cuda && convolution() == Convolution::systole && cuda::has_wgmma()) return cuda::conv1d_wgmma;
 #endif
   return SYSTOLE_TABLE_OF(device, conv1d);
 }

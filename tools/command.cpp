@@ -36,7 +36,10 @@ void add_device_options(CLI::App& command, CommonOptions& options) {
 }
 
 void add_convolution_option(CLI::App& command, CommonOptions& options) {
-  command.add_option("--conv", options.convolution, "Whose convolution the device cuda uses: systole or cudnn")
+  command
+      .add_option("--conv", options.convolution,
+                  "Whose convolution the device cuda uses: systole, portable (without wgmma, which only Hopper GPUs "
+                  "have) or cudnn")
       ->capture_default_str();
 }
 

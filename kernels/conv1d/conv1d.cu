@@ -7,7 +7,6 @@
 // and dy are f32 or, in bf16, of that type, and all are rounded when a block brings them to shared memory. README.md
 // tells why it is done like this.
 
-#include <numeric>
 #include <string>
 #include <type_traits>
 
@@ -18,10 +17,6 @@
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
-
-// What the tiles are chosen for: a GPU of about this many multiprocessors. Not asked of the GPU at hand, since sums
-// must not depend on it.
-constexpr int64_t kMultiprocessors = 132;
 
 /// Calls call.operator()<P, S>() for the precision of the queue and the storage of the series. Only bf16 products are
 /// of series that may be stored as bf16: the others would lose what they are for.
@@ -45,37 +40,6 @@ bool rows_are_aligned(ConstSeries rows, int channels) {
 }
 
 // ---- forward and input gradient
-
-/// All but the tiles.
-WindowProduct window_product_of(const Conv1dShape& s, bool gradient) {
-  const int g = std::gcd(s.stride, s.dilation);
-  WindowProduct p{};
-  p.N = s.N, p.K = s.K;
-  p.stride = s.stride, p.padding = s.padding, p.dilation = s.dilation;
-  p.gradient = gradient;
-  p.in_rows = gradient ? s.L_out() : s.L;
-  p.out_rows = gradient ? s.L : s.L_out();
-  p.in_channels = gradient ? s.C_out : s.C_in;
-  p.out_channels = gradient ? s.C_in : s.C_out;
-  p.period = s.stride / g;
-  p.tap_slots = s.dilation / g;
-  p.classes = gradient ? std::min(s.stride, s.L) : 1;
-  p.max_slots = kSpareSlots;
-  return p;
-}
-
-/// The tensors of a window product.
-struct WindowTensors {
-  ConstSeries in;  // [N, in_rows, in_channels]
-  PendingAffine pending;
-  const float* w;     // [K, C_in, C_out]
-  const float* bias;  // [out_channels] or null
-  Series out;         // [N, out_rows, out_channels]
-  GradientMode mode;
-  RecordMoments moments;             // forward
-  PendingGradient pending_gradient;  // input gradient: of `in`
-  RecordGradientSums sums;           // input gradient: of `out`
-};
 
 template <Precision P, class S, int kRows, int kColumns>
 void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {

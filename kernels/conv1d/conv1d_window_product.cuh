@@ -18,6 +18,8 @@
 // pipeline.
 #pragma once
 
+#include <numeric>
+
 #include "kernels/common/pending.h"
 #include "kernels/common/piece_sums.h"
 #include "kernels/conv1d/conv1d.h"
@@ -25,6 +27,12 @@
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
+
+// What the tiles are chosen for: a GPU of about this many multiprocessors. Not asked of the GPU at hand, since sums
+// must not depend on it.
+constexpr int64_t kMultiprocessors = 132;
+
+constexpr int kSpareSlots = 32;  // of a slab beyond a block's outputs
 
 struct WindowProduct {
   int N, in_rows, in_channels, out_rows, out_channels, K;
@@ -49,6 +57,37 @@ struct WindowProduct {
   __host__ __device__ int tap(int phase, int i) const {
     return phase + period * (gradient ? taps_of(phase) - 1 - i : i);
   }
+};
+
+/// A pass as a window product; all but its tiles.
+WindowProduct window_product_of(const Conv1dShape& s, bool gradient) {
+  const int g = std::gcd(s.stride, s.dilation);
+  WindowProduct p{};
+  p.N = s.N, p.K = s.K;
+  p.stride = s.stride, p.padding = s.padding, p.dilation = s.dilation;
+  p.gradient = gradient;
+  p.in_rows = gradient ? s.L_out() : s.L;
+  p.out_rows = gradient ? s.L : s.L_out();
+  p.in_channels = gradient ? s.C_out : s.C_in;
+  p.out_channels = gradient ? s.C_in : s.C_out;
+  p.period = s.stride / g;
+  p.tap_slots = s.dilation / g;
+  p.classes = gradient ? std::min(s.stride, s.L) : 1;
+  p.max_slots = kSpareSlots;
+  return p;
+}
+
+/// The tensors of a window product.
+struct WindowTensors {
+  ConstSeries in;  // [N, in_rows, in_channels]
+  PendingAffine pending;
+  const float* w;     // [K, C_in, C_out]
+  const float* bias;  // [out_channels] or null
+  Series out;         // [N, out_rows, out_channels]
+  GradientMode mode;
+  RecordMoments moments;             // forward
+  PendingGradient pending_gradient;  // input gradient: of `in`
+  RecordGradientSums sums;           // input gradient: of `out`
 };
 
 /// What a block computes.
@@ -120,7 +159,6 @@ struct Slab {
   }
 };
 
-constexpr int kSpareSlots = 32;    // of a slab beyond a block's outputs
 constexpr int kWeightBuffers = 3;  // one is multiplied, one is complete or on its way, one is being started
 
 template <Precision P, class S, int kRows, int kColumns>

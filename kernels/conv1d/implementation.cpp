@@ -21,6 +21,8 @@ std::string_view name(Convolution convolution) {
   switch (convolution) {
     case Convolution::systole:
       return "systole";
+    case Convolution::portable:
+      return "portable";
     case Convolution::cudnn:
       return "cudnn";
   }
@@ -29,8 +31,9 @@ std::string_view name(Convolution convolution) {
 
 Convolution parse_convolution(std::string_view text, Device device) {
   if (text == name(Convolution::systole)) return Convolution::systole;
+  if (text == name(Convolution::portable)) return Convolution::portable;
   if (text != name(Convolution::cudnn))
-    throw UsageError(fmt::format("unknown convolution '{}'; expected systole or cudnn", text));
+    throw UsageError(fmt::format("unknown convolution '{}'; expected systole, portable or cudnn", text));
   if (device != Device::cuda)
     throw UsageError(
         fmt::format("the convolution cudnn needs the device cuda; {} computes with systole", systole::name(device)));

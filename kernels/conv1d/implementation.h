@@ -1,4 +1,5 @@
-// Which convolution the cuda device uses: our kernels, or cuDNN's, with which they are compared.
+// Which convolution the cuda device uses: our kernels, those of them that every GPU can run, or cuDNN's, with which
+// they are compared.
 #pragma once
 
 #include <string_view>
@@ -8,7 +9,8 @@
 
 namespace systole::kernels {
 
-enum class Convolution { systole, cudnn };
+/// systole: by wgmma where the GPU has it (compute capability 9.0); portable: as on every other GPU.
+enum class Convolution { systole, portable, cudnn };
 
 std::string_view name(Convolution convolution);
 
@@ -18,6 +20,8 @@ Convolution parse_convolution(std::string_view text, Device device);
 /// The convolution of every call that follows; systole until it is set.
 void set_convolution(Convolution convolution);
 Convolution convolution();
+
+SYSTOLE_KERNEL_TABLES(Conv1dKernels, conv1d_wgmma)  // of cuda and simt
 
 #if defined(SYSTOLE_CUDNN)
 namespace cuda {

@@ -67,13 +67,18 @@ const DeviceStatus& device_status() {
     const std::string name = std::string(p.name) + ", compute capability " + std::to_string(p.major) + "." +
                              std::to_string(p.minor) + ", " + std::to_string(p.totalGlobalMem >> 30) + " GiB";
     if (p.major < 8) return DeviceStatus{false, name + ": capability 8.0 or higher is needed"};
-    return DeviceStatus{true, name};
+    const bool built = compiled_architectures().find("sm_90a") != std::string::npos;
+    return DeviceStatus{true, name, built && p.major == 9 && p.minor == 0};
   }();
   return status;
 }
 
 std::string compiled_architectures() {
   return SYSTOLE_CUDA_ARCHITECTURES;
+}
+
+bool has_wgmma() {
+  return device_status().wgmma;
 }
 
 void synchronize(const Queue& queue) {

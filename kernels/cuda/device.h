@@ -12,12 +12,16 @@ namespace systole::kernels::cuda {
 struct DeviceStatus {
   bool usable;
   std::string text;  // the GPU's name and memory, or why there is none
+  bool wgmma = false;  // has_wgmma()
 };
 /// Asked once. Never throws.
 const DeviceStatus& device_status();
 
 /// The architectures that the kernels were compiled for, as in "sm_80, sm_90a, PTX 9.0".
 std::string compiled_architectures();
+
+/// Whether the GPU has wgmma, which is of compute capability 9.0 alone, and this build has kernels that use it.
+bool has_wgmma();
 
 void synchronize(const Queue& queue);
 

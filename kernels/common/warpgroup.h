@@ -1,0 +1,127 @@
+// Hopper's matrix instruction, wgmma: four warps multiply matrices of bf16 that both lie in shared memory, while they
+// go on with other work. As inline PTX for sm_90a, the only target that has it; on simt, a model. A kernel that uses it
+// must not be launched elsewhere.
+//
+//   wgmma_fence();  wgmma<N>(sum, a, b) …;  wgmma_commit();  …other work…;  wgmma_wait<0>();  sum is there
+//
+// Operands are tiles of 8 × 8 values ("core matrices"), each 128 bytes that follow each other (PTX ISA, "Shared memory
+// matrix layout", no swizzling). Whether 16 bytes hold eight values of one row or of one depth is the operand's Major.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/bf16.h"
+#include "kernels/common/launch.h"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+
+/// depth: 16 bytes hold eight neighbouring depths of a row; row: eight neighbouring rows of a depth.
+enum class Major { depth, row };
+
+/// An operand of wgmma in shared memory: from which address on (a multiple of 16 bytes), and how many bytes lie between
+/// core matrices that are neighbours in depth, and in rows.
+struct WarpgroupOperand {
+#if defined(__CUDACC__)
+  uint64_t descriptor;
+
+  static __device__ __forceinline__ WarpgroupOperand of(const void* first, int depth_bytes, int row_bytes) {
+    const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(first));
+    return {uint64_t{(address & 0x3ffffu) >> 4} | uint64_t(depth_bytes >> 4) << 16 | uint64_t(row_bytes >> 4) << 32};
+  }
+  /// The operand that begins so many bytes later.
+  __device__ __forceinline__ WarpgroupOperand operator+(int bytes) const {
+    return {descriptor + uint64_t(bytes >> 4)};
+  }
+#else
+  const unsigned char* first;
+  int depth_bytes, row_bytes;
+
+  static WarpgroupOperand of(const void* first, int depth_bytes, int row_bytes) {
+    return {static_cast<const unsigned char*>(first), depth_bytes, row_bytes};
+  }
+  WarpgroupOperand operator+(int bytes) const {
+    return {first + bytes, depth_bytes, row_bytes};
+  }
+  float value(Major major, int row, int depth) const {
+    const int in_core = major == Major::depth ? row % 8 * 8 + depth % 8 : depth % 8 * 8 + row % 8;
+    const unsigned char* core = first + depth / 8 * depth_bytes + row / 8 * row_bytes;
+    return to_float(reinterpret_cast<const bf16*>(core)[in_core]);
+  }
+#endif
+};
+
+#if defined(__CUDACC__) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// Orders what the threads of a block wrote to shared memory before what wgmma reads from it: by each writing thread,
+/// before the barrier.
+__device__ __forceinline__ void fence_for_wgmma() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+/// Before the first wgmma of a group: registers of sums that were touched since the last one are ready.
+__device__ __forceinline__ void wgmma_fence() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void wgmma_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/// Waits until at most Groups of the warpgroup's committed groups are under way.
+template <int Groups>
+__device__ __forceinline__ void wgmma_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Groups) : "memory");
+}
+
+#define SYSTOLE_SUMS8(d, i)                                                                                   \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+      "+f"(d[i + 7])
+
+/// sum [64, 64] += a [64, 16] · b [16, 64], by all 128 threads of a warpgroup. With w the warp of four, g = lane / 4
+/// and t = lane % 4, a thread has sum[4n + 2h + i] of row 16w + 8h + g and column 8n + 2t + i.
+template <Major kA, Major kB>
+__device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, 1, 1, 1, %34, %35;"
+      : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24)
+      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row));
+}
+/// The same of 128 columns.
+template <Major kA, Major kB>
+__device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, WarpgroupOperand b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, 1, 1, 1, %66, %67;"
+      : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24),
+        SYSTOLE_SUMS8(sum, 32), SYSTOLE_SUMS8(sum, 40), SYSTOLE_SUMS8(sum, 48), SYSTOLE_SUMS8(sum, 56)
+      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row));
+}
+#undef SYSTOLE_SUMS8
+
+#else
+
+__device__ __forceinline__ void fence_for_wgmma() {}
+__device__ __forceinline__ void wgmma_fence() {}
+__device__ __forceinline__ void wgmma_commit() {}
+template <int Groups>
+__device__ __forceinline__ void wgmma_wait() {}
+
+template <Major kA, Major kB, int kSums>
+__device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] WarpgroupOperand a,
+                                      [[maybe_unused]] WarpgroupOperand b) {
+#if !defined(__CUDACC__)  // for other targets the kernel is compiled but never launched
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
+  for (int n = 0; n < kSums / 4; ++n)
+    for (int half = 0; half < 2; ++half)
+      for (int i = 0; i < 2; ++i) {
+        const int row = 16 * warp + 8 * half + lane / 4, column = 8 * n + lane % 4 * 2 + i;
+        for (int k = 0; k < 16; ++k) sum[4 * n + 2 * half + i] += a.value(kA, row, k) * b.value(kB, column, k);
+      }
+#endif
+}
+
+#endif
+
+}  // namespace systole::kernels::SYSTOLE_TARGET

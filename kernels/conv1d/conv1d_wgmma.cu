@@ -1,0 +1,138 @@
+// Conv1d by wgmma, for GPUs of compute capability 9.0: what bf16 series of whole octets of channels are convolved with
+// there. Everything else is left to the kernels for all GPUs (conv1d.cu), which are the reference.
+//
+//   forward, input_gradient   pack_octets → window_product_wgmma (→ combine_moments)      conv1d_wgmma.cuh
+//   weight_gradient           weight_gradient_wgmma → sum_splits                          conv1d_wgmma_gradient.cuh
+
+#include <algorithm>
+
+#include "kernels/common/memory.h"
+#include "kernels/conv1d/conv1d_wgmma.cuh"
+#include "kernels/conv1d/conv1d_wgmma_gradient.cuh"
+#include "kernels/conv1d/implementation.h"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+/// Whether all rows of a series can be read 16 bytes at a time.
+bool in_octets(ConstSeries rows, int channels) {
+  return channels % 8 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 16 == 0;
+}
+
+template <int kRows, int kColumns>
+void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
+  using Window = WgmmaWindow<kRows, kColumns>;
+  p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
+  p.panels = ceil_div(p.out_channels, kColumns);
+  p.chunks = ceil_div(p.in_channels, kWgmmaChunk);
+
+  const auto weights = static_cast<size_t>(p.panels * p.chunks * p.K * kOctets * kColumns);
+  // What tiles find out of their record: its moments, or the sums of its gradient.
+  const int tiles = p.classes * p.row_tiles;
+  const bool many_tiles = (t.moments.mean || t.sums.g) && tiles > 1;
+  const int64_t outputs = int64_t{p.N} * p.out_channels;
+  const auto tile_values = many_tiles ? static_cast<size_t>(outputs * tiles) : 0;
+  auto* const memory = scratch<std::byte>(queue, weights * sizeof(uint4) + 2 * tile_values * sizeof(float));
+  auto* const packed = reinterpret_cast<uint4*>(memory);
+  RecordMoments tile_moments = t.moments;
+  RecordGradientSums tile_sums = t.sums;
+  if (many_tiles) {
+    auto* const first = reinterpret_cast<float*>(packed + weights);
+    if (t.moments.mean) tile_moments = {first, first + tile_values};
+    if (t.sums.g) tile_sums.g = first, tile_sums.gd = first + tile_values;
+  }
+
+  launch(queue, {.grid = {p.K, p.chunks, p.panels}, .block = {kPackThreads}}, pack_octets<kColumns>, p, t.w, packed);
+  launch(queue,
+         {.grid = {int64_t{p.N} * tiles * p.panels},
+          .block = {Window::kThreads},
+          .shared_bytes = sizeof(typename Window::Shared)},
+         window_product_wgmma<kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed, t.bias,
+         t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
+  if (many_tiles && t.sums.g)
+    launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
+  else if (many_tiles)
+    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
+           combine_moments<kRows>, tile_moments.mean, tile_moments.m2, t.moments.mean, t.moments.m2, outputs,
+           p.row_tiles, p.out_rows, p.out_channels);
+}
+
+/// 128 outputs a tile unless 64 leave fewer rows empty, 128 channels where there are as many.
+void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  const int class_rows = ceil_div(p.out_rows, p.classes);
+  const bool tall = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64), wide = p.out_channels % 128 == 0;
+  const auto launch_it = tall ? (wide ? launch_window_product<128, 128> : launch_window_product<128, 64>)
+                              : (wide ? launch_window_product<64, 128> : launch_window_product<64, 64>);
+  launch_it(queue, p, t);
+}
+
+/// Whether these kernels compute a window product; `in` has whole steps of wgmma, which are two octets.
+bool can_compute(const Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  return queue.precision() == Precision::bf16 && t.in.storage() == Storage::bf16 && p.in_channels % kWgmmaDepth == 0 &&
+         in_octets(t.in, p.in_channels) && in_octets(t.out, p.out_channels) &&
+         in_octets(t.pending_gradient.output.y, p.in_channels) && in_octets(t.sums.output.y, p.out_channels);
+}
+
+void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
+             const float* bias, Series y, const RecordMoments& moments) {
+  const WindowProduct p = window_product_of(s, false);
+  const WindowTensors t{x, pending, w, bias, y, GradientMode::overwrite, moments, {}, {}};
+  if (can_compute(queue, p, t)) return choose_window_product(queue, p, t);
+  conv1d.forward.function(queue, s, x, pending, w, bias, y, moments);
+}
+
+void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float* w,
+                    Series dz, GradientMode mode, const RecordGradientSums& sums) {
+  const WindowProduct p = window_product_of(s, true);
+  const WindowTensors t{dy, {}, w, nullptr, dz, mode, {}, pending, sums};
+  if (can_compute(queue, p, t)) return choose_window_product(queue, p, t);
+  conv1d.input_gradient.function(queue, s, dy, pending, w, dz, mode, sums);
+}
+
+template <int kTaps, int kColumns>
+void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
+                            const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
+  using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
+  const Conv1dShape& s = p.shape;
+  p.chunks = ceil_div(s.C_in, kWgmmaChunk);
+  p.panels = ceil_div(s.C_out, kColumns);
+  p.units_per_record = ceil_div(p.L_out, Kernel::kDepth);
+  p.piece = s.weight_size() + s.C_out;
+  const int64_t tiles = int64_t{p.chunks} * p.panels;  // a multiprocessor holds one block
+  p.splits = static_cast<int>(std::clamp<int64_t>(kMultiprocessors / tiles, 1, int64_t{s.N} * p.units_per_record));
+
+  float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
+  launch(queue,
+         {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
+         weight_gradient_wgmma<kTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pending_dy, pieces,
+         dbias != nullptr);
+  launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
+         sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
+}
+
+void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
+                     const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
+  using Kernel = WgmmaGradientKernel<1, 128>;
+  const WindowProduct forward = window_product_of(s, false);
+  WgmmaGradient p{};
+  p.shape = s, p.L_out = s.L_out();
+  p.period = forward.period, p.tap_slots = forward.tap_slots;
+  p.phase_slots = Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots;
+  p.slots = p.phase_slots;
+  if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
+  const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots && s.K <= 2 * Kernel::kWarpgroups;
+  if (fits && queue.precision() == Precision::bf16 && x.storage() == Storage::bf16 && in_octets(x, s.C_in) &&
+      in_octets(dy, s.C_out) && in_octets(pending_dy.output.y, s.C_out)) {
+    const auto launch_it = s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128>
+                                                                             : launch_weight_gradient<2, 64>;
+    return launch_it(queue, p, x, pending, dy, pending_dy, dw, dbias, mode);
+  }
+  conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
+}
+
+}  // namespace
+
+extern const Conv1dKernels conv1d_wgmma{
+    .forward = forward, .input_gradient = input_gradient, .weight_gradient = weight_gradient};
+
+}  // namespace systole::kernels::SYSTOLE_TARGET

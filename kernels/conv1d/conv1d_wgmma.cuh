@@ -1,0 +1,407 @@
+// The window product (conv1d_window_product.cuh tells what it is) for Hopper: wgmma multiplies windows of the slab
+// where they lie in shared memory, while the warps already prepare the next slab.
+//
+// A slab lies in shared memory by octets of channels: 16 bytes hold eight channels of a slot, and the slots of an octet
+// follow each other,
+//
+//   octet 0   | slot 0 | slot 1 | slot 2 | …          what wgmma reads as rows: eight slots are a core matrix,
+//   octet 1   | slot 0 | slot 1 | slot 2 | …          two octets are the 16 depths of one instruction
+//
+// so the window of the next tap is the same operand, D · 16 bytes further: nothing is copied or rearranged for it. Per
+// tap and chunk of 64 channels the block brings [64, kColumns] weights to shared memory, laid out the same way.
+//
+//   step       s             s + 1         s + 2         one tap each; step s + 1 is issued while step s multiplies
+//   tensor     multiply s    multiply s+1  …
+//   cp.async   weights s + 2 weights s + 3 …             four buffers: s − 1 and s may still be read
+//   warps      at the first tap: load the next slab into registers; at the last: normalise it, store it
+#pragma once
+
+#include "kernels/common/warpgroup.h"
+#include "kernels/conv1d/conv1d_window_product.cuh"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+constexpr int kWgmmaChunk = 64;  // channels brought to shared memory at a time
+constexpr int kOctets = kWgmmaChunk / 8;
+constexpr int kWgmmaDepth = 16;  // of one instruction
+
+struct Octet {
+  float value[8];
+};
+__device__ __forceinline__ Octet unpack(uint4 packed) {
+  const unsigned words[4] = {packed.x, packed.y, packed.z, packed.w};
+  Octet octet;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    octet.value[2 * i] = float_of(words[i] << 16);
+    octet.value[2 * i + 1] = float_of(words[i] & 0xffff0000u);
+  }
+  return octet;
+}
+__device__ __forceinline__ uint4 pack(const Octet& octet) {
+  const float(&v)[8] = octet.value;
+  return make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+}
+/// The octet of body(x, y, e) of two others, pair by pair: registers are the sums'. e counts from `first`.
+template <class Body>
+__device__ __forceinline__ uint4 for_pairs(uint4 x, uint4 y, int first, const Body& body) {
+  const auto pair = [&](unsigned two_x, unsigned two_y, int e) {
+    return pack_bf16(body(float_of(two_x << 16), float_of(two_y << 16), e),
+                     body(float_of(two_x & 0xffff0000u), float_of(two_y & 0xffff0000u), e + 1));
+  };
+  return make_uint4(pair(x.x, y.x, first), pair(x.y, y.y, first + 2), pair(x.z, y.z, first + 4),
+                    pair(x.w, y.w, first + 6));
+}
+__device__ __forceinline__ const uint4& octet_at(const bf16* from) {
+  return *reinterpret_cast<const uint4*>(from);
+}
+
+template <int kRows, int kColumns>
+struct WgmmaWindow {
+  static constexpr int kThreads = 2 * kRows;  // a warpgroup for each 64 rows
+  static constexpr int kSums = kColumns / 2;  // of a thread
+  // One slot more than can be used: the octets of a slot, which eight threads write, then lie in different banks.
+  static constexpr int kSlots = kRows + kSpareSlots + 1;
+  static constexpr int kRowsAtOnce = kThreads / kOctets;
+  static constexpr int kOwnSlots = ceil_div(kRows + kSpareSlots, kRowsAtOnce);  // of a thread
+  static constexpr int kWeightBuffers = 4;
+  static constexpr int kPitch = kColumns + kTilePad;
+  static constexpr int kParts = kThreads / (kColumns / 8);  // threads that share eight columns of the tile
+
+  union Shared {
+    struct {
+      uint4 slab[2][kOctets][kSlots];
+      uint4 weights[kWeightBuffers][kOctets][kColumns];
+      NormShared<kWgmmaChunk> norm[2];  // of a slab's channels, where a normalisation is pending
+    } in;
+    struct {
+      float tile[kRows][kPitch];
+      float partial[kParts][kColumns];
+    } out;
+  };
+
+  const WindowProduct& p;
+  const WindowBlock& block;
+  Shared& shared;
+  uint4 raw[kOwnSlots];  // the next slab: this thread's slots of one octet
+
+  static __device__ __forceinline__ int octet() { return thread_number() % kOctets; }
+
+  /// Loads the thread's part of a slab as it is in memory. Rows outside of the record are zero.
+  __device__ __forceinline__ void load_slab(const Slab& slab, const bf16* in) {
+    const int c = slab.chunk * kWgmmaChunk + octet() * 8;
+    const bf16* record = in + int64_t{block.record} * p.in_rows * p.in_channels + c;
+    for_each_slot(slab, [&](int i, int, int row, bool exists) {
+      raw[i] = exists && c < p.in_channels ? octet_at(record + int64_t{row} * p.in_channels) : make_uint4(0, 0, 0, 0);
+    });
+  }
+
+  /// What a pending normalisation needs of the slab's channels; a barrier must follow.
+  __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending,
+                                            const PendingGradient& gradient) const {
+    NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
+    if (gradient.offset) norm.fill(gradient, block.record, p.N, slab.chunk * kWgmmaChunk, p.in_channels);
+    const int c = slab.chunk * kWgmmaChunk + thread_number();
+    if (!pending.scale || thread_number() >= kWgmmaChunk) return;
+    const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
+    norm.scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
+    norm.shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
+  }
+
+  /// Stores the loaded slab as operand: normalised where that is pending, or taken back through a normalisation;
+  /// rounded. Padding is zero after either.
+  __device__ __forceinline__ void store_slab(const Slab& slab, int buffer, const PendingAffine& pending,
+                                             const PendingGradient& gradient) {
+    const NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
+    const int first = octet() * 8, c = slab.chunk * kWgmmaChunk + first;
+    const int64_t record = int64_t{block.record} * p.in_rows;
+    for_each_slot(slab, [&](int i, int slot, int row, bool exists) {
+      uint4 packed = raw[i];
+      if (pending.scale && exists)
+        packed = for_pairs(packed, packed, first, [&](float z, float, int e) {
+          z = fmaf(z, norm.scale[e], norm.shift[e]);
+          return pending.relu && z < 0 ? 0 : z;
+        });
+      if (gradient.offset && exists && c < p.in_channels)
+        packed = for_pairs(packed, octet_at(gradient.output.y.as<bf16>() + (record + row) * p.in_channels + c), first,
+                           [&](float dz, float y, int e) { return norm.dy(dz, y, e, gradient.output.relu); });
+      shared.in.slab[buffer][octet()][slot] = packed;
+    });
+  }
+
+  /// Starts the copy of one tap's weights, which pack_octets laid out as they lie in shared memory.
+  __device__ __forceinline__ void start_weights(int buffer, const uint4* weights) const {
+    static_assert(kOctets * kColumns % kThreads == 0);
+#pragma unroll
+    for (int i = 0; i < kOctets * kColumns / kThreads; ++i) {
+      const int at = thread_number() + i * kThreads;
+      cp_async<16>(&shared.in.weights[buffer][0][0] + at, weights + at, true);
+    }
+  }
+
+ private:
+  /// body(i, slot, row, whether the record has it) for the thread's i-th slot; the same runs of rows as
+  /// WindowKernel::for_each_row.
+  template <class Body>
+  __device__ __forceinline__ void for_each_slot(const Slab& slab, const Body& body) const {
+    const int slots = kRows + (slab.taps - 1) * p.tap_slots, step = p.gradient ? 1 : p.stride;
+    const int row0 = block.first_row(p, slab.phase) + (block.first_output + slab.first_tap * p.tap_slots) * step;
+    const int begin = row0 < 0 ? (step - 1 - row0) / step : 0;
+    const int end = row0 < p.in_rows ? (p.in_rows - row0 + step - 1) / step : 0;
+#pragma unroll
+    for (int i = 0; i < kOwnSlots; ++i) {
+      const int slot = thread_number() / kOctets + i * kRowsAtOnce;
+      const bool exists = slot >= begin && slot < end;
+      if (slot < slots) body(i, slot, exists ? row0 + slot * step : 0, exists);
+    }
+  }
+};
+
+/// A thread's eight columns of the tile of sums, and every kParts-th row: writes them, and leaves what is wanted of
+/// each column for the record: the moments of the outputs, or the sums of the gradient.
+template <int kRows, int kColumns>
+struct WgmmaOutputs {
+  using Window = WgmmaWindow<kRows, kColumns>;
+  static constexpr int kParts = Window::kParts;
+
+  const WindowProduct& p;
+  const WindowBlock& block;
+  decltype(Window::Shared::out)& shared;
+  bf16* out;
+  bool accumulate;
+
+  __device__ __forceinline__ int octet() const { return thread_number() % (kColumns / 8) * 8; }
+  __device__ __forceinline__ int first() const { return block.panel * kColumns + octet(); }
+
+  /// body(row of the tile, index of its first value in `out`) for the thread's rows.
+  template <class Body>
+  __device__ __forceinline__ void for_each_row(const Body& body) const {
+    const int q = first(), outputs = q < p.out_channels ? block.outputs : 0;
+    const int64_t record = int64_t{block.record} * p.out_rows + block.position_class;
+    for (int j = thread_number() / (kColumns / 8); j < outputs; j += kParts)
+      body(j, (record + int64_t{block.first_output + j} * p.classes) * p.out_channels + q);
+  }
+  __device__ __forceinline__ Octet tile(int j) const {
+    const float4* from = reinterpret_cast<const float4*>(&shared.tile[j][octet()]);
+    const float4 low = from[0], high = from[1];
+    return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+  }
+  /// The sums of all threads: of column thread_number(), for the first kColumns threads.
+  __device__ __forceinline__ float column_sum(const Octet& own) const {
+    const int part = thread_number() / (kColumns / 8);
+#pragma unroll
+    for (int e = 0; e < 8; ++e) shared.partial[part][octet() + e] = own.value[e];
+    __syncthreads();
+    float sum = 0;
+    if (thread_number() < kColumns)
+      for (int other = 0; other < kParts; ++other) sum += shared.partial[other][thread_number()];
+    __syncthreads();
+    return sum;
+  }
+
+  __device__ void write(const float* bias, float* tile_mean, float* tile_m2) const {
+    Octet added{}, sum{};
+    if (bias && first() < p.out_channels)
+#pragma unroll
+      for (int e = 0; e < 8; ++e) added.value[e] = bias[first() + e];
+    for_each_row([&](int j, int64_t at) {
+      Octet value = tile(j);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) value.value[e] += added.value[e], sum.value[e] += value.value[e];
+      store(value, at);
+    });
+    if (!tile_mean) return;  // all threads alike
+
+    const float mean = column_sum(sum) / static_cast<float>(block.outputs);
+    if (thread_number() < kColumns) shared.partial[0][thread_number()] = mean;
+    __syncthreads();
+    Octet means, squares{};
+#pragma unroll
+    for (int e = 0; e < 8; ++e) means.value[e] = shared.partial[0][octet() + e];
+    __syncthreads();
+    for_each_row([&](int j, int64_t) {
+      const Octet value = tile(j);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) {
+        const float deviation = value.value[e] + added.value[e] - means.value[e];
+        squares.value[e] += deviation * deviation;
+      }
+    });
+    const float m2 = column_sum(squares);
+    const int q = block.panel * kColumns + thread_number();
+    if (thread_number() >= kColumns || q >= p.out_channels || block.outputs <= 0) return;
+    const int64_t to = (int64_t{block.record} * p.row_tiles + block.first_output / kRows) * p.out_channels + q;
+    tile_mean[to] = mean;
+    tile_m2[to] = m2;
+  }
+
+  /// `tile_number` is that of the block among the tiles of its record.
+  __device__ void write_gradient(const RecordGradientSums& sums, int tile_number) const {
+    const NormalizedOutput& output = sums.output;
+    Octet scale{}, shift{}, mean{}, sum_g{}, sum_gd{};
+    if (first() < p.out_channels) {
+      const int64_t channel = int64_t{block.record / (p.N / output.groups)} * p.out_channels + first();
+#pragma unroll
+      for (int e = 0; e < 8; ++e) {
+        scale.value[e] = output.scale[channel + e];
+        shift.value[e] = output.shift[channel + e];
+        mean.value[e] = output.mean[channel + e];
+      }
+    }
+    for_each_row([&](int j, int64_t at) {
+      const Octet dz = store(tile(j), at), y = unpack(octet_at(output.y.as<bf16>() + at));
+#pragma unroll
+      for (int e = 0; e < 8; ++e) {
+        const bool off = output.relu && fmaf(y.value[e], scale.value[e], shift.value[e]) <= 0;
+        const float g = off ? 0.0f : dz.value[e];
+        sum_g.value[e] += g;
+        sum_gd.value[e] += g * (y.value[e] - mean.value[e]);
+      }
+    });
+    const float g = column_sum(sum_g), gd = column_sum(sum_gd);
+    const int q = block.panel * kColumns + thread_number();
+    if (thread_number() >= kColumns || q >= p.out_channels) return;
+    const int64_t to = (int64_t{block.record} * p.classes * p.row_tiles + tile_number) * p.out_channels + q;
+    sums.g[to] = g;
+    sums.gd[to] = gd;
+  }
+
+ private:
+  /// Stores a row's octet, added to what is there where gradients accumulate; returns it before it is rounded.
+  __device__ __forceinline__ Octet store(Octet value, int64_t at) const {
+    uint4* const to = reinterpret_cast<uint4*>(out + at);
+    if (accumulate) {
+      const Octet before = unpack(*to);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) value.value[e] = before.value[e] + value.value[e];
+    }
+    *to = pack(value);
+    return value;
+  }
+};
+
+template <int kRows, int kColumns>
+__global__ void __launch_bounds__(2 * kRows, 256 / kRows)
+    window_product_wgmma(WindowProduct p,
+                         const bf16* __restrict__ in,       // [N, in_rows, in_channels]
+                         PendingAffine pending,             // of `in`
+                         PendingGradient pending_gradient,  // of `in`
+                         const uint4* __restrict__ packed,  // [panels, chunks, K, kOctets, kColumns]
+                         const float* __restrict__ bias,    // [out_channels] or null
+                         bf16* __restrict__ out,            // [N, out_rows, out_channels]
+                         bool accumulate,
+                         float* __restrict__ tile_mean,   // [N, row_tiles, out_channels], or null
+                         float* __restrict__ tile_m2,     // [N, row_tiles, out_channels]
+                         RecordGradientSums tile_sums) {  // [N, classes · row_tiles, out_channels] each, or null
+  using Window = WgmmaWindow<kRows, kColumns>;
+  auto& shared = *dynamic_shared<typename Window::Shared>();
+  const WindowBlock block = WindowBlock::of<kRows>(p);
+  Window window{p, block, shared, {}};
+  float sum[Window::kSums] = {};
+
+  // The weights of a block's taps follow each other in memory, chunk by chunk.
+  constexpr int kTapSize = kOctets * kColumns;
+  int next_weights = (block.panel * p.chunks * p.K + p.taps_before(block.phase_begin)) * kTapSize, next_tap = 0;
+  const int steps = block.outputs > 0 ? p.chunks * block.taps : 0;
+  const auto start_weights = [&](int step) {
+    if (step < steps) {
+      window.start_weights(step % Window::kWeightBuffers, packed + next_weights);
+      next_weights += kTapSize;
+      if (++next_tap == block.taps) next_tap = 0, next_weights += (p.K - block.taps) * kTapSize;
+    }
+    cp_async_commit();
+  };
+
+  // Step by step, a tap each; the slab of the first is stored before.
+  Slab slab = Slab::first(p, block), next = slab;
+  int buffer = 0;
+  start_weights(0);
+  start_weights(1);
+  if (steps > 0) {
+    window.load_slab(slab, in);
+    window.load_norm(slab, buffer, pending, pending_gradient);
+    __syncthreads();
+    window.store_slab(slab, buffer, pending, pending_gradient);
+    next = slab.next(p, block);
+  }
+  const int warpgroup_row = thread_number() / 128 * 64;
+  for (int step = 0, tap = 0; step < steps; ++step, ++tap) {
+    if (tap == slab.taps) {
+      slab = next;
+      next = slab.next(p, block);
+      buffer ^= 1;
+      tap = 0;
+    }
+    if (tap == 0)
+      wgmma_wait<0>();  // behind the barrier, the other buffer of slabs is no longer read
+    else
+      wgmma_wait<1>();  // behind the barrier, the weights of step − 2 are no longer read
+    cp_async_wait<1>();
+    fence_for_wgmma();
+    __syncthreads();
+    start_weights(step + 2);
+    const bool more = next.chunk < p.chunks;
+    if (tap == 0 && more) {
+      window.load_slab(next, in);
+      window.load_norm(next, buffer ^ 1, pending, pending_gradient);
+      if (slab.taps == 1) __syncthreads();  // otherwise the next step's comes before the store
+    }
+
+    const auto a = WarpgroupOperand::of(&shared.in.slab[buffer][0][tap * p.tap_slots + warpgroup_row],
+                                        Window::kSlots * 16, 8 * 16);
+    const auto b = WarpgroupOperand::of(shared.in.weights[step % Window::kWeightBuffers][0], kColumns * 16, 8 * 16);
+    const int channels = p.in_channels - slab.chunk * kWgmmaChunk;
+    const int depth = channels < kWgmmaChunk ? channels : kWgmmaChunk;
+    wgmma_fence();
+    for (int k = 0; k < depth; k += kWgmmaDepth)
+      wgmma<Major::depth, Major::depth>(sum, a + k / 8 * Window::kSlots * 16, b + k / 8 * kColumns * 16);
+    wgmma_commit();
+    if (tap == slab.taps - 1 && more) window.store_slab(next, buffer ^ 1, pending, pending_gradient);
+  }
+  wgmma_wait<0>();
+  __syncthreads();  // the operands' memory becomes the tile's
+
+  const int row = thread_number() / 32 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < kColumns / 8; ++n)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      *reinterpret_cast<float2*>(&shared.out.tile[row + 8 * half][column + 8 * n]) =
+          make_float2(sum[4 * n + 2 * half], sum[4 * n + 2 * half + 1]);
+  __syncthreads();
+  const WgmmaOutputs<kRows, kColumns> outputs{p, block, shared.out, out, accumulate};
+  if (tile_sums.g)
+    outputs.write_gradient(tile_sums,
+                           static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles));
+  else
+    outputs.write(bias, tile_mean, tile_m2);
+}
+
+/// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole chunks
+/// and panels, in the order of taps(). A block packs those of one tap and chunk; a thread eight channels of a column.
+template <int kColumns>
+__global__ void __launch_bounds__(kPackThreads)
+    pack_octets(WindowProduct p,
+                const float* __restrict__ w,   // [K, C_in, C_out]
+                uint4* __restrict__ packed) {  // [panels, chunks, K, kOctets, kColumns]
+  const int chunk = static_cast<int>(blockIdx.y), panel = static_cast<int>(blockIdx.z);
+  int phase = 0, i = static_cast<int>(blockIdx.x);
+  for (; i >= p.taps_of(phase); ++phase) i -= p.taps_of(phase);
+  const float* tap = w + int64_t{p.tap(phase, i)} * p.in_channels * p.out_channels;
+  packed += ((int64_t{panel} * p.chunks + chunk) * p.K + blockIdx.x) * (kOctets * kColumns);
+  for (int at = thread_number(); at < kOctets * kColumns; at += kPackThreads) {
+    const int first = chunk * kWgmmaChunk + at / kColumns * 8, q = panel * kColumns + at % kColumns;
+    Octet weights{};
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+      const int c = first + e;
+      if (c < p.in_channels && q < p.out_channels)
+        weights.value[e] = tap[p.gradient ? int64_t{q} * p.in_channels + c : int64_t{c} * p.out_channels + q];
+    }
+    packed[at] = pack(weights);
+  }
+}
+
+}  // namespace
+}  // namespace systole::kernels::SYSTOLE_TARGET

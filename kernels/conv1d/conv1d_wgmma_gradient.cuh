@@ -1,0 +1,242 @@
+// The weight gradient for Hopper, by wgmma: dw[k, c, o] = Σ_n Σ_l z[n, l·s + k·d − p, c] · dy[n, l, o].
+//
+// A block has 64 channels c, kColumns channels o, all taps, and a split: some of the units of kDepth positions l that
+// records are cut into. Both operands lie by octets of channels in shared memory, as the slab of conv1d_wgmma.cuh does:
+// what was a row of the product there is its depth here, and wgmma takes either. So the window of each tap is again the
+// same slab, some slots further, and a unit's z and dy are brought once for all taps:
+//
+//   z    octet 0 | slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
+//   dy   octet 0 | l = 0  | l = 1  | …
+//
+// Four warpgroups share the taps. While they multiply unit u, the copy of unit u + 1 arrives, and its threads normalise
+// in place what each of them copied.
+#pragma once
+
+#include "kernels/conv1d/conv1d_weight_gradient.cuh"
+#include "kernels/conv1d/conv1d_wgmma.cuh"
+
+namespace systole::kernels::SYSTOLE_TARGET {
+namespace {
+
+struct WgmmaGradient {
+  Conv1dShape shape;
+  int L_out;
+  int period, tap_slots;  // taps k, k + period, … form a phase; from one to the next, windows move by tap_slots
+  int phase_slots;        // of the first phase; a second one follows it
+  int slots;              // of all phases
+  int chunks, panels;     // of 64 channels c, and of kColumns channels o
+  int units_per_record, splits;
+  int64_t piece;  // floats of a split's sums: dw, then dbias
+};
+
+/// kTaps: of a warpgroup.
+template <int kTaps, int kColumns>
+struct WgmmaGradientKernel {
+  static constexpr int kWarpgroups = 4, kThreads = 128 * kWarpgroups;
+  static constexpr int kDepth = 128;
+  static constexpr int kMostSlots = 288;  // two phases, of a stride of 2
+  // One slot more than is used: neighbouring octets then lie in different banks.
+  static constexpr int kZPitch = kMostSlots + 1, kDyPitch = kDepth + 1;
+  static constexpr int kDyOctets = kColumns / 8;
+
+  struct Shared {
+    union {
+      uint4 z[2][kOctets][kZPitch];
+      float bias[kThreads / kDyOctets][kColumns];  // in the end
+    };
+    uint4 dy[2][kDyOctets][kDyPitch];
+    uint4 y[kDyOctets][kDyPitch];  // of the output whose gradient is pending
+    NormShared<kWgmmaChunk> z_norm;
+    NormShared<kColumns> dy_norm;
+  };
+
+  struct Unit {
+    int record, first;
+
+    __device__ __forceinline__ Unit next(const WgmmaGradient& p) const {
+      return first + kDepth < p.L_out ? Unit{record, first + kDepth} : Unit{record + 1, 0};
+    }
+  };
+
+  const WgmmaGradient& p;
+  Shared& shared;
+  int first_c, first_o;
+
+  /// body(slot, row, whether the record has it) for the thread's slots, all of one octet.
+  template <class Body>
+  __device__ __forceinline__ void for_each_slot(const Unit& unit, const Body& body) const {
+    const int stride = p.shape.stride;
+#pragma unroll 1
+    for (int slot = thread_number() / kOctets; slot < p.slots; slot += kThreads / kOctets) {
+      const bool second = slot >= p.phase_slots;
+      const int m = second ? slot - p.phase_slots : slot, phase = second ? 1 : 0;
+      const int row = (unit.first + m) * stride + phase * p.shape.dilation - p.shape.padding;
+      body(slot, row, row >= 0 && row < p.shape.L);
+    }
+  }
+  /// body(l of the unit, index of the octet in dy, whether it exists) for the thread's rows of dy, all of one octet.
+  template <class Body>
+  __device__ __forceinline__ void for_each_dy(const Unit& unit, const Body& body) const {
+    const int o = first_o + thread_number() % kDyOctets * 8;
+    const int64_t record = int64_t{unit.record} * p.L_out;
+#pragma unroll
+    for (int l = thread_number() / kDyOctets; l < kDepth; l += kThreads / kDyOctets) {
+      const bool exists = unit.first + l < p.L_out && o < p.shape.C_out;
+      body(l, (record + unit.first + l) * p.shape.C_out + o, exists);
+    }
+  }
+
+  __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy,
+                                        const bf16* y) const {
+    const int octet = thread_number() % kOctets, c = first_c + octet * 8;
+    const bf16* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c;
+    for_each_slot(unit, [&](int slot, int row, bool exists) {
+      exists = exists && c < p.shape.C_in;
+      cp_async<16>(&shared.z[buffer][octet][slot], exists ? record + int64_t{row} * p.shape.C_in : x, exists);
+    });
+    const int dy_octet = thread_number() % kDyOctets;
+    for_each_dy(unit, [&](int l, int64_t at, bool exists) {
+      cp_async<16>(&shared.dy[buffer][dy_octet][l], exists ? dy + at : dy, exists);
+      if (y) cp_async<16>(&shared.y[dy_octet][l], exists ? y + at : dy, exists);
+    });
+    cp_async_commit();
+  }
+
+  /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the thread's octet of the
+  /// bias gradient.
+  __device__ __forceinline__ void transform(const Unit& unit, int buffer, const PendingAffine& pending,
+                                            const PendingGradient& gradient, bool with_bias, Octet& bias) const {
+    const int octet = thread_number() % kOctets;
+    if (pending.scale) {
+      const NormShared<kWgmmaChunk>& norm = shared.z_norm;
+      for_each_slot(unit, [&](int slot, int, bool exists) {
+        uint4& at = shared.z[buffer][octet][slot];
+        if (exists)
+          at = for_pairs(at, at, octet * 8, [&](float z, float, int e) {
+            z = fmaf(z, norm.scale[e], norm.shift[e]);
+            return pending.relu && z < 0 ? 0 : z;
+          });
+      });
+    }
+    if (!gradient.offset && !with_bias) return;
+    const int dy_octet = thread_number() % kDyOctets;
+    for_each_dy(unit, [&](int l, int64_t, bool exists) {
+      if (!exists) return;
+      uint4& at = shared.dy[buffer][dy_octet][l];
+      Octet dy = unpack(at);
+      if (gradient.offset) {
+        const Octet y = unpack(shared.y[dy_octet][l]);
+#pragma unroll
+        for (int e = 0; e < 8; ++e)
+          dy.value[e] = shared.dy_norm.dy(dy.value[e], y.value[e], dy_octet * 8 + e, gradient.output.relu);
+        at = pack(dy);
+      }
+      if (with_bias)
+#pragma unroll
+        for (int e = 0; e < 8; ++e) bias.value[e] += dy.value[e];
+    });
+  }
+
+  /// What pending normalisations need of a record's group, behind a barrier, and a barrier must follow.
+  __device__ __forceinline__ void load_norms(int record, const PendingAffine& pending,
+                                             const PendingGradient& gradient) const {
+    if (gradient.offset) shared.dy_norm.fill(gradient, record, p.shape.N, first_o, p.shape.C_out);
+    const int i = thread_number(), c = first_c + i;
+    if (!pending.scale || i >= kWgmmaChunk) return;
+    const int64_t at = int64_t{record / (p.shape.N / pending.groups)} * p.shape.C_in + c;
+    shared.z_norm.scale[i] = c < p.shape.C_in ? pending.scale[at] : 0;
+    shared.z_norm.shift[i] = c < p.shape.C_in ? pending.shift[at] : 0;
+  }
+};
+
+template <int kTaps, int kColumns>
+__global__ void __launch_bounds__(512, 1)
+    weight_gradient_wgmma(WgmmaGradient p,
+                          const bf16* __restrict__ x,   // [N, L, C_in]
+                          PendingAffine pending,        // of x
+                          const bf16* __restrict__ dy,  // [N, L_out, C_out]
+                          PendingGradient pending_dy,   // of dy
+                          float* __restrict__ pieces,   // [splits, K·C_in·C_out + C_out]
+                          bool with_bias) {
+  using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
+  auto& shared = *dynamic_shared<typename Kernel::Shared>();
+  const int in_split = static_cast<int>(blockIdx.x) % (p.chunks * p.panels);  // neighbours read the same records
+  const int64_t split = blockIdx.x / static_cast<unsigned>(p.chunks * p.panels);
+  const Kernel kernel{p, shared, in_split % p.chunks * kWgmmaChunk, in_split / p.chunks * kColumns};
+  with_bias = with_bias && kernel.first_c == 0;
+  const bf16* const y = pending_dy.offset ? pending_dy.output.y.as<bf16>() : nullptr;
+
+  const int64_t units = int64_t{p.shape.N} * p.units_per_record;
+  const int64_t begin = units * split / p.splits, end = units * (split + 1) / p.splits;
+  typename Kernel::Unit unit{static_cast<int>(begin / p.units_per_record),
+                             static_cast<int>(begin % p.units_per_record) * Kernel::kDepth};
+  kernel.start(unit, 0, x, dy, y);
+
+  const int warpgroup = thread_number() / 128;
+  const int x_group = p.shape.N / pending.groups, dy_group = p.shape.N / pending_dy.output.groups;
+  float sum[kTaps][kColumns / 2] = {};
+  Octet bias{};
+  int buffer = 0, groups = -1;
+  for (int left = static_cast<int>(end - begin); left > 0; --left, buffer ^= 1) {
+    cp_async_wait<0>();
+    if (groups != unit.record / x_group + unit.record / dy_group) {  // in all threads alike; it never decreases
+      groups = unit.record / x_group + unit.record / dy_group;
+      __syncthreads();
+      kernel.load_norms(unit.record, pending, pending_dy);
+      __syncthreads();
+    }
+    kernel.transform(unit, buffer, pending, pending_dy, with_bias, bias);
+    const int positions = p.L_out - unit.first < Kernel::kDepth ? p.L_out - unit.first : Kernel::kDepth;
+    wgmma_wait<0>();  // behind the barrier, the other buffer is no longer read
+    fence_for_wgmma();
+    __syncthreads();
+    if (left > 1) {
+      unit = unit.next(p);
+      kernel.start(unit, buffer ^ 1, x, dy, y);
+    }
+    wgmma_fence();
+    const auto b = WarpgroupOperand::of(shared.dy[buffer][0], 8 * 16, Kernel::kDyPitch * 16);
+#pragma unroll
+    for (int j = 0; j < kTaps; ++j) {
+      const int tap = warpgroup + Kernel::kWarpgroups * j;
+      if (tap >= p.shape.K) break;
+      const int slot = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
+      const auto a = WarpgroupOperand::of(&shared.z[buffer][0][slot], 8 * 16, Kernel::kZPitch * 16);
+      for (int l = 0; l < positions; l += kWgmmaDepth)
+        wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16);
+    }
+    wgmma_commit();
+  }
+  wgmma_wait<0>();
+
+  float* piece = pieces + split * p.piece;
+  const int row = thread_number() / 32 % 4 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < kTaps; ++j) {
+    const int tap = warpgroup + Kernel::kWarpgroups * j;
+    if (tap >= p.shape.K) break;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int c = kernel.first_c + row + 8 * half;
+      float* to = piece + (int64_t{tap} * p.shape.C_in + c) * p.shape.C_out + kernel.first_o + column;
+#pragma unroll
+      for (int n = 0; n < kColumns / 8; ++n)
+        if (c < p.shape.C_in && kernel.first_o + 8 * n < p.shape.C_out)
+          *reinterpret_cast<float2*>(to + 8 * n) = make_float2(sum[j][4 * n + 2 * half], sum[j][4 * n + 2 * half + 1]);
+    }
+  }
+  if (!with_bias) return;  // all threads alike
+  __syncthreads();         // z is no longer read
+#pragma unroll
+  for (int e = 0; e < 8; ++e)
+    shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = bias.value[e];
+  __syncthreads();
+  const int o = kernel.first_o + thread_number();
+  if (thread_number() >= kColumns || o >= p.shape.C_out) return;
+  float total = 0;
+  for (int part = 0; part < Kernel::kThreads / Kernel::kDyOctets; ++part) total += shared.bias[part][thread_number()];
+  piece[p.piece - p.shape.C_out + o] = total;
+}
+
+}  // namespace
+}  // namespace systole::kernels::SYSTOLE_TARGET

@@ -1,0 +1,142 @@
+// The convolution by wgmma against the one for all GPUs, on simt, where both are models, and on a GPU that has wgmma.
+
+#include <cmath>
+#include <optional>
+
+#include "kernels/conv1d/implementation.h"
+#include "kernels/cuda/device.h"
+#include "tests/device.h"
+#include "tests/support.h"
+
+using namespace systole;
+using namespace systole::kernels;
+using namespace systole::test;
+
+namespace {
+
+struct Tables {
+  const Conv1dKernels &wgmma, &portable;
+};
+/// None where the device under test has no wgmma.
+std::optional<Tables> tables() {
+#if defined(SYSTOLE_CUDA)
+  if (device() == Device::cuda && cuda::has_wgmma()) return Tables{cuda::conv1d_wgmma, cuda::conv1d};
+#endif
+  if (device() == Device::simt) return Tables{simt::conv1d_wgmma, simt::conv1d};
+  return std::nullopt;
+}
+
+std::vector<bf16> rounded(const std::vector<float>& values) {
+  std::vector<bf16> result;
+  for (float x : values) result.push_back(to_bf16(x));
+  return result;
+}
+std::vector<float> widened(const std::vector<bf16>& values) {
+  std::vector<float> result;
+  for (bf16 x : values) result.push_back(to_float(x));
+  return result;
+}
+
+/// A convolution with everything that may be pending, of bf16 series.
+struct WgmmaProblem {
+  static constexpr int kGroups = 2;
+  Conv1dShape s;
+  bool pends;
+  std::vector<bf16> x, dy, y, before;
+  std::vector<float> w, bias;
+  std::vector<float> in_scale, in_shift, in_mean, out_scale, out_shift, out_mean, offset, slope;
+
+  WgmmaProblem(const Conv1dShape& shape, bool pending) : s(shape), pends(pending) {
+    const auto series = [](int64_t count, uint32_t which) { return rounded(random_normal(size_t(count), which)); };
+    x = series(s.input_size(), 1), dy = series(s.output_size(), 2), y = series(s.output_size(), 3);
+    before = series(s.input_size(), 4);
+    w = random_normal(size_t(s.weight_size()), 5), bias = random_normal(size_t(s.C_out), 6);
+    for (float& weight : w) weight /= std::sqrt(static_cast<float>(s.K * s.C_in));
+    uint32_t which = 7;
+    for (auto* values : {&in_scale, &in_shift, &in_mean}) *values = random_normal(size_t(kGroups * s.C_in), which++);
+    for (auto* values : {&out_scale, &out_shift, &out_mean, &offset, &slope})
+      *values = random_normal(size_t(kGroups * s.C_out), which++);
+  }
+
+  PendingAffine affine(OnDevice& d) const {
+    return pends ? PendingAffine{d.in(in_scale), d.in(in_shift), kGroups, true} : PendingAffine{};
+  }
+  PendingGradient gradient(OnDevice& d) const {
+    if (!pends) return {};
+    return {{d.in(y), d.in(out_mean), d.in(out_scale), d.in(out_shift), kGroups, true}, d.in(offset), d.in(slope)};
+  }
+  RecordGradientSums sums(OnDevice& d, std::vector<float>& g, std::vector<float>& gd) const {
+    if (!pends) return {};
+    return {{d.in(x), d.in(in_mean), d.in(in_scale), d.in(in_shift), kGroups, true}, d.out(g), d.out(gd)};
+  }
+};
+
+/// What one implementation makes of a problem.
+struct Results {
+  std::vector<bf16> y, dz, dz_added;
+  std::vector<float> mean, m2, g, gd, g_added, gd_added, dw, dbias;
+
+  Results(const Conv1dKernels& conv, const WgmmaProblem& p)
+      : y(p.y.size(), to_bf16(NAN)), dz(p.x.size(), to_bf16(NAN)), dz_added(p.before) {
+    const auto N = static_cast<size_t>(p.s.N);
+    mean = m2 = std::vector<float>(N * p.s.C_out, NAN);
+    g = gd = std::vector<float>(N * p.s.C_in, NAN);
+    dw = std::vector<float>(p.w.size(), NAN), dbias = std::vector<float>(p.bias.size(), NAN);
+    g_added = gd_added = g;
+    OnDevice d(Precision::bf16);
+    conv.forward(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.w), d.in(p.bias), d.out(y), {d.out(mean), d.out(m2)});
+    conv.input_gradient(d.queue(), p.s, d.in(p.dy), p.gradient(d), d.in(p.w), d.out(dz), GradientMode::overwrite,
+                        p.sums(d, g, gd));
+    conv.input_gradient(d.queue(), p.s, d.in(p.dy), p.gradient(d), d.in(p.w), d.out(dz_added), GradientMode::accumulate,
+                        p.sums(d, g_added, gd_added));
+    conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), p.gradient(d), d.out(dw), d.out(dbias),
+                         GradientMode::overwrite);
+  }
+};
+
+/// The factors are the same bf16 numbers in both: what differs is the order of f32 sums, and so at times the last bit
+/// of a stored bf16.
+void check_close(const char* what, const std::vector<float>& found, const std::vector<float>& expected, float allowed) {
+  CAPTURE(what);
+  REQUIRE(found.size() == expected.size());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    REQUIRE(std::isnan(found[i]) == std::isnan(expected[i]));
+    if (std::isnan(found[i])) continue;
+    difference = std::max(difference, std::abs(double{found[i]} - expected[i]));
+    size = std::max(size, std::abs(double{expected[i]}));
+  }
+  CHECK(difference <= allowed * size);
+}
+
+}  // namespace
+
+TEST_CASE("conv1d by wgmma: forward and gradients are those of the kernels for all GPUs") {
+  const auto both = tables();
+  if (!both) return;
+  // N, L, C_in, C_out, K, stride, padding, dilation: whole tiles; strides; a part of a chunk and of a panel; one tap,
+  // many slabs of few taps; records shorter than a tile and than the taps; several tiles a record.
+  const Conv1dShape shapes[] = {
+      {2, 128, 64, 64, 7, 1, 3, 1},  {2, 250, 64, 128, 5, 2, 2, 1},  {4, 125, 128, 256, 3, 1, 1, 1},
+      {2, 140, 32, 136, 3, 2, 1, 1}, {2, 70, 80, 24, 5, 1, 2, 3},    {2, 33, 16, 8, 1, 1, 0, 1},
+      {4, 9, 48, 200, 7, 3, 6, 2},   {2, 300, 16, 64, 3, 1, 40, 40}, {2, 61, 192, 72, 2, 4, 0, 1}};
+  for (const Conv1dShape& s : shapes)
+    for (bool pends : {false, true}) {
+      CAPTURE(text(s));
+      CAPTURE(pends);
+      const WgmmaProblem problem(s, pends);
+      const Results found(both->wgmma, problem), expected(both->portable, problem);
+      constexpr float kSums = 2e-5f, kStored = 0x1p-8f;
+      check_close("y", widened(found.y), widened(expected.y), kStored);
+      check_close("mean", found.mean, expected.mean, kSums);
+      check_close("m2", found.m2, expected.m2, kSums);
+      check_close("dz", widened(found.dz), widened(expected.dz), kStored);
+      check_close("dz added", widened(found.dz_added), widened(expected.dz_added), kStored);
+      check_close("g", found.g, expected.g, kSums);
+      check_close("gd", found.gd, expected.gd, kSums);
+      check_close("g of the sum", found.g_added, expected.g_added, kSums);
+      check_close("gd of the sum", found.gd_added, expected.gd_added, kSums);
+      check_close("dw", found.dw, expected.dw, kSums);
+      check_close("dbias", found.dbias, expected.dbias, kSums);
+    }
+}
