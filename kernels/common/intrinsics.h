@@ -34,6 +34,13 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 
+/// The larger one; NaN where one is.
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+  float larger;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+  return larger;
+}
+
 /// Two floats as bf16: `low` in the lower half.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   uint32_t packed;
@@ -110,6 +117,7 @@ using ::systole::simt::cp_async_wait;
 using ::systole::simt::exp2_approx;
 using ::systole::simt::ldmatrix_x4;
 using ::systole::simt::ldmatrix_x4_transposed;
+using ::systole::simt::max_or_nan;
 using ::systole::simt::mma_m16n8k16_bf16;
 using ::systole::simt::mma_m16n8k8_tf32;
 using ::systole::simt::pack_bf16;

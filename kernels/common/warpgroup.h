@@ -74,29 +74,29 @@ __device__ __forceinline__ void wgmma_wait() {
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
 
-/// sum [64, 64] += a [64, 16] · b [16, 64], by all 128 threads of a warpgroup. With w the warp of four, g = lane / 4
+/// sum [64, 64] = a [64, 16] · b [16, 64], + sum with `add`, by all 128 threads of a warpgroup. With w the warp of four, g = lane / 4
 /// and t = lane % 4, a thread has sum[4n + 2h + i] of row 16w + 8h + g and column 8n + 2t + i.
 template <Major kA, Major kB>
-__device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b) {
+__device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b, bool add = true) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{ .reg .pred add; setp.ne.b32 add, %36, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, 1, 1, 1, %34, %35;"
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, add, 1, 1, %34, %35; }"
       : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24)
-      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row));
+      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row), "r"(int{add}));
 }
 /// The same of 128 columns.
 template <Major kA, Major kB>
-__device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, WarpgroupOperand b) {
+__device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, WarpgroupOperand b, bool add = true) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{ .reg .pred add; setp.ne.b32 add, %68, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, 1, 1, 1, %66, %67;"
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, add, 1, 1, %66, %67; }"
       : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24),
         SYSTOLE_SUMS8(sum, 32), SYSTOLE_SUMS8(sum, 40), SYSTOLE_SUMS8(sum, 48), SYSTOLE_SUMS8(sum, 56)
-      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row));
+      : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row), "r"(int{add}));
 }
 #undef SYSTOLE_SUMS8
 
@@ -110,13 +110,14 @@ __device__ __forceinline__ void wgmma_wait() {}
 
 template <Major kA, Major kB, int kSums>
 __device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] WarpgroupOperand a,
-                                      [[maybe_unused]] WarpgroupOperand b) {
+                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add = true) {
 #if !defined(__CUDACC__)  // for other targets the kernel is compiled but never launched
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
   for (int n = 0; n < kSums / 4; ++n)
     for (int half = 0; half < 2; ++half)
       for (int i = 0; i < 2; ++i) {
         const int row = 16 * warp + 8 * half + lane / 4, column = 8 * n + lane % 4 * 2 + i;
+        if (!add) sum[4 * n + 2 * half + i] = 0;
         for (int k = 0; k < 16; ++k) sum[4 * n + 2 * half + i] += a.value(kA, row, k) * b.value(kB, column, k);
       }
 #endif

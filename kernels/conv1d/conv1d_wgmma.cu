@@ -19,9 +19,9 @@ bool in_octets(ConstSeries rows, int channels) {
   return channels % 8 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 16 == 0;
 }
 
-template <int kRows, int kColumns>
+template <bool kGradient, int kRows, int kColumns>
 void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
-  using Window = WgmmaWindow<kRows, kColumns>;
+  using Window = WgmmaWindow<kGradient, kRows, kColumns>;
   p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
   p.panels = ceil_div(p.out_channels, kColumns);
   p.chunks = ceil_div(p.in_channels, kWgmmaChunk);
@@ -47,7 +47,7 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          {.grid = {int64_t{p.N} * tiles * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
-         window_product_wgmma<kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed, t.bias,
+         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed, t.bias,
          t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
   if (many_tiles && t.sums.g)
     launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
@@ -58,17 +58,20 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
 }
 
 /// 128 outputs a tile unless 64 leave fewer rows empty, 128 channels where there are as many.
+template <bool kGradient>
 void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
   const int class_rows = ceil_div(p.out_rows, p.classes);
   const bool tall = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64), wide = p.out_channels % 128 == 0;
-  const auto launch_it = tall ? (wide ? launch_window_product<128, 128> : launch_window_product<128, 64>)
-                              : (wide ? launch_window_product<64, 128> : launch_window_product<64, 64>);
+  const auto launch_it =
+      tall ? (wide ? launch_window_product<kGradient, 128, 128> : launch_window_product<kGradient, 128, 64>)
+           : (wide ? launch_window_product<kGradient, 64, 128> : launch_window_product<kGradient, 64, 64>);
   launch_it(queue, p, t);
 }
 
 /// Whether these kernels compute a window product; `in` has whole steps of wgmma, which are two octets.
 bool can_compute(const Queue& queue, const WindowProduct& p, const WindowTensors& t) {
-  return queue.precision() == Precision::bf16 && t.in.storage() == Storage::bf16 && p.in_channels % kWgmmaDepth == 0 &&
+  constexpr int64_t kMostRows = int64_t{1} << 30;  // counted in ints, padding included
+  return queue.precision() == Precision::bf16 && p.in_rows + int64_t{2} * p.padding < kMostRows && t.in.storage() == Storage::bf16 && p.in_channels % kWgmmaDepth == 0 &&
          in_octets(t.in, p.in_channels) && in_octets(t.out, p.out_channels) &&
          in_octets(t.pending_gradient.output.y, p.in_channels) && in_octets(t.sums.output.y, p.out_channels);
 }
@@ -77,7 +80,7 @@ void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAff
              const float* bias, Series y, const RecordMoments& moments) {
   const WindowProduct p = window_product_of(s, false);
   const WindowTensors t{x, pending, w, bias, y, GradientMode::overwrite, moments, {}, {}};
-  if (can_compute(queue, p, t)) return choose_window_product(queue, p, t);
+  if (can_compute(queue, p, t)) return choose_window_product<false>(queue, p, t);
   conv1d.forward.function(queue, s, x, pending, w, bias, y, moments);
 }
 
@@ -85,7 +88,7 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
                     Series dz, GradientMode mode, const RecordGradientSums& sums) {
   const WindowProduct p = window_product_of(s, true);
   const WindowTensors t{dy, {}, w, nullptr, dz, mode, {}, pending, sums};
-  if (can_compute(queue, p, t)) return choose_window_product(queue, p, t);
+  if (can_compute(queue, p, t)) return choose_window_product<true>(queue, p, t);
   conv1d.input_gradient.function(queue, s, dy, pending, w, dz, mode, sums);
 }
 

@@ -43,6 +43,11 @@ __device__ __forceinline__ uint4 pack(const Octet& octet) {
   const float(&v)[8] = octet.value;
   return make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
 }
+/// Eight neighbouring floats, 16-byte aligned.
+__device__ __forceinline__ Octet load_octet(const float* from) {
+  const float4 low = *reinterpret_cast<const float4*>(from), high = *reinterpret_cast<const float4*>(from + 4);
+  return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+}
 /// The octet of body(x, y, e) of two others, pair by pair: registers are the sums'. e counts from `first`.
 template <class Body>
 __device__ __forceinline__ uint4 for_pairs(uint4 x, uint4 y, int first, const Body& body) {
@@ -57,17 +62,30 @@ __device__ __forceinline__ const uint4& octet_at(const bf16* from) {
   return *reinterpret_cast<const uint4*>(from);
 }
 
-template <int kRows, int kColumns>
+/// A pending normalisation of one octet of channels, in registers.
+struct OctetAffine {
+  Octet scale, shift;
+  float least;  // 0 with a ReLU, −∞ without
+
+  __device__ __forceinline__ uint4 operator()(uint4 packed) const {
+    return for_pairs(packed, packed, 0, [&](float z, float, int e) {
+      return max_or_nan(fmaf(z, scale.value[e], shift.value[e]), least);
+    });
+  }
+};
+
+template <bool kGradient, int kRows, int kColumns>
 struct WgmmaWindow {
   static constexpr int kThreads = 2 * kRows;  // a warpgroup for each 64 rows
   static constexpr int kSums = kColumns / 2;  // of a thread
   // One slot more than can be used: the octets of a slot, which eight threads write, then lie in different banks.
   static constexpr int kSlots = kRows + kSpareSlots + 1;
-  static constexpr int kRowsAtOnce = kThreads / kOctets;
-  static constexpr int kOwnSlots = ceil_div(kRows + kSpareSlots, kRowsAtOnce);  // of a thread
+  static constexpr int kSlotsAtOnce = kThreads / kOctets;
+  static constexpr int kOwnSlots = ceil_div(kRows + kSpareSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
   static constexpr int kPitch = kColumns + kTilePad;
-  static constexpr int kParts = kThreads / (kColumns / 8);  // threads that share eight columns of the tile
+  static constexpr int kColumnOctets = kColumns / 8;
+  static constexpr int kParts = kThreads / kColumnOctets;  // threads that share eight columns of the tile
 
   union Shared {
     struct {
@@ -77,23 +95,30 @@ struct WgmmaWindow {
     } in;
     struct {
       float tile[kRows][kPitch];
-      float partial[kParts][kColumns];
+      float4 partial[2][kParts][2][kColumnOctets];
+      float quarters[2][kThreads];
     } out;
   };
 
   const WindowProduct& p;
   const WindowBlock& block;
   Shared& shared;
-  uint4 raw[kOwnSlots];  // the next slab: this thread's slots of one octet
+  uint4 y[kGradient ? kOwnSlots : 1];  // of the output whose gradient is pending, for the thread's slots
 
   static __device__ __forceinline__ int octet() { return thread_number() % kOctets; }
 
-  /// Loads the thread's part of a slab as it is in memory. Rows outside of the record are zero.
-  __device__ __forceinline__ void load_slab(const Slab& slab, const bf16* in) {
+  /// Starts the copy of a slab as it is in memory, rows outside of the record as zeros. A thread copies and later
+  /// normalises the slots thread / 8, thread / 8 + kSlotsAtOnce, … of one octet.
+  __device__ __forceinline__ void start_slab(const Slab& slab, int buffer, const bf16* in,
+                                             const PendingGradient& gradient) {
     const int c = slab.chunk * kWgmmaChunk + octet() * 8;
-    const bf16* record = in + int64_t{block.record} * p.in_rows * p.in_channels + c;
-    for_each_slot(slab, [&](int i, int, int row, bool exists) {
-      raw[i] = exists && c < p.in_channels ? octet_at(record + int64_t{row} * p.in_channels) : make_uint4(0, 0, 0, 0);
+    const int64_t record = int64_t{block.record} * p.in_rows * p.in_channels + c;
+    for_each_slot(slab, [&](int i, int slot, int row) {
+      const bool exists = is_row(row) && c < p.in_channels;
+      const int64_t at = record + int64_t{row} * p.in_channels;
+      cp_async<16>(&shared.in.slab[buffer][octet()][slot], in + (exists ? at : 0), exists);
+      if constexpr (kGradient)
+        if (gradient.offset && exists) y[i] = octet_at(gradient.output.y.as<bf16>() + at);
     });
   }
 
@@ -101,143 +126,167 @@ struct WgmmaWindow {
   __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending,
                                             const PendingGradient& gradient) const {
     NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
-    if (gradient.offset) norm.fill(gradient, block.record, p.N, slab.chunk * kWgmmaChunk, p.in_channels);
-    const int c = slab.chunk * kWgmmaChunk + thread_number();
-    if (!pending.scale || thread_number() >= kWgmmaChunk) return;
-    const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
-    norm.scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
-    norm.shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
+    if constexpr (kGradient) {
+      if (gradient.offset) norm.fill(gradient, block.record, p.N, slab.chunk * kWgmmaChunk, p.in_channels);
+    } else {
+      const int c = slab.chunk * kWgmmaChunk + thread_number();
+      if (!pending.scale || thread_number() >= kWgmmaChunk) return;
+      const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
+      norm.scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
+      norm.shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
+    }
   }
 
-  /// Stores the loaded slab as operand: normalised where that is pending, or taken back through a normalisation;
-  /// rounded. Padding is zero after either.
-  __device__ __forceinline__ void store_slab(const Slab& slab, int buffer, const PendingAffine& pending,
-                                             const PendingGradient& gradient) {
+  /// Normalises what the thread copied, where that is pending, or takes it back through a normalisation. Padding stays
+  /// zero. The copies must be there.
+  __device__ __forceinline__ void transform_slab(const Slab& slab, int buffer, const PendingAffine& pending,
+                                                 const PendingGradient& gradient) {
     const NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
-    const int first = octet() * 8, c = slab.chunk * kWgmmaChunk + first;
-    const int64_t record = int64_t{block.record} * p.in_rows;
-    for_each_slot(slab, [&](int i, int slot, int row, bool exists) {
-      uint4 packed = raw[i];
-      if (pending.scale && exists)
-        packed = for_pairs(packed, packed, first, [&](float z, float, int e) {
-          z = fmaf(z, norm.scale[e], norm.shift[e]);
-          return pending.relu && z < 0 ? 0 : z;
-        });
-      if (gradient.offset && exists && c < p.in_channels)
-        packed = for_pairs(packed, octet_at(gradient.output.y.as<bf16>() + (record + row) * p.in_channels + c), first,
-                           [&](float dz, float y, int e) { return norm.dy(dz, y, e, gradient.output.relu); });
-      shared.in.slab[buffer][octet()][slot] = packed;
-    });
+    uint4* const slots = shared.in.slab[buffer][octet()];
+    if constexpr (kGradient) {
+      if (!gradient.offset || slab.chunk * kWgmmaChunk + octet() * 8 >= p.in_channels) return;
+      for_each_slot(slab, [&](int i, int slot, int row) {
+        if (is_row(row))
+          slots[slot] = for_pairs(slots[slot], y[i], octet() * 8, [&](float dz, float y_value, int e) {
+            return norm.dy(dz, y_value, e, gradient.output.relu);
+          });
+      });
+    } else if (pending.scale) {
+      const OctetAffine affine{load_octet(norm.scale + octet() * 8), load_octet(norm.shift + octet() * 8),
+                               pending.relu ? 0 : -INFINITY};
+      for_each_slot(slab, [&](int, int slot, int row) {
+        if (is_row(row)) slots[slot] = affine(slots[slot]);
+      });
+    }
   }
 
   /// Starts the copy of one tap's weights, which pack_octets laid out as they lie in shared memory.
   __device__ __forceinline__ void start_weights(int buffer, const uint4* weights) const {
     static_assert(kOctets * kColumns % kThreads == 0);
+    uint4* const to = &shared.in.weights[buffer][0][0] + thread_number();
+    weights += thread_number();
 #pragma unroll
-    for (int i = 0; i < kOctets * kColumns / kThreads; ++i) {
-      const int at = thread_number() + i * kThreads;
-      cp_async<16>(&shared.in.weights[buffer][0][0] + at, weights + at, true);
-    }
+    for (int i = 0; i < kOctets * kColumns; i += kThreads) cp_async<16>(to + i, weights + i, true);
   }
 
  private:
-  /// body(i, slot, row, whether the record has it) for the thread's i-th slot; the same runs of rows as
-  /// WindowKernel::for_each_row.
+  __device__ __forceinline__ bool is_row(int row) const {
+    return static_cast<unsigned>(row) < static_cast<unsigned>(p.in_rows);
+  }
+  /// body(i, slot, row, which may be outside of the record) for the thread's i-th slot.
   template <class Body>
   __device__ __forceinline__ void for_each_slot(const Slab& slab, const Body& body) const {
-    const int slots = kRows + (slab.taps - 1) * p.tap_slots, step = p.gradient ? 1 : p.stride;
-    const int row0 = block.first_row(p, slab.phase) + (block.first_output + slab.first_tap * p.tap_slots) * step;
-    const int begin = row0 < 0 ? (step - 1 - row0) / step : 0;
-    const int end = row0 < p.in_rows ? (p.in_rows - row0 + step - 1) / step : 0;
+    const int slots = kRows + (slab.taps - 1) * p.tap_slots, step = kGradient ? 1 : p.stride;
+    const int first = thread_number() / kOctets;
+    int row = block.first_row(p, slab.phase) + (block.first_output + slab.first_tap * p.tap_slots + first) * step;
 #pragma unroll
-    for (int i = 0; i < kOwnSlots; ++i) {
-      const int slot = thread_number() / kOctets + i * kRowsAtOnce;
-      const bool exists = slot >= begin && slot < end;
-      if (slot < slots) body(i, slot, exists ? row0 + slot * step : 0, exists);
-    }
+    for (int i = 0; i < kOwnSlots; ++i, row += kSlotsAtOnce * step)
+      if (first + i * kSlotsAtOnce < slots) body(i, first + i * kSlotsAtOnce, row);
   }
 };
 
-/// A thread's eight columns of the tile of sums, and every kParts-th row: writes them, and leaves what is wanted of
-/// each column for the record: the moments of the outputs, or the sums of the gradient.
-template <int kRows, int kColumns>
+/// A thread's eight columns of the tile of sums, and every kParts-th row: writes them, and leaves what is wanted of each
+/// column for the record: the moments of the outputs, or the sums of the gradient.
+template <class Window, int kRows, int kColumns>
 struct WgmmaOutputs {
-  using Window = WgmmaWindow<kRows, kColumns>;
-  static constexpr int kParts = Window::kParts;
+  static constexpr int kParts = Window::kParts, kColumnOctets = Window::kColumnOctets;
 
   const WindowProduct& p;
   const WindowBlock& block;
-  decltype(Window::Shared::out)& shared;
+  typename Window::Shared& shared;
   bf16* out;
   bool accumulate;
 
-  __device__ __forceinline__ int octet() const { return thread_number() % (kColumns / 8) * 8; }
-  __device__ __forceinline__ int first() const { return block.panel * kColumns + octet(); }
+  __device__ __forceinline__ int octet() const { return thread_number() % kColumnOctets; }
+  __device__ __forceinline__ int first() const { return block.panel * kColumns + octet() * 8; }
 
   /// body(row of the tile, index of its first value in `out`) for the thread's rows.
   template <class Body>
   __device__ __forceinline__ void for_each_row(const Body& body) const {
-    const int q = first(), outputs = q < p.out_channels ? block.outputs : 0;
-    const int64_t record = int64_t{block.record} * p.out_rows + block.position_class;
-    for (int j = thread_number() / (kColumns / 8); j < outputs; j += kParts)
-      body(j, (record + int64_t{block.first_output + j} * p.classes) * p.out_channels + q);
+    const int outputs = first() < p.out_channels ? block.outputs : 0, part = thread_number() / kColumnOctets;
+    const int64_t step = int64_t{p.classes} * p.out_channels;
+    int64_t at = (int64_t{block.record} * p.out_rows + block.position_class) * p.out_channels + first() +
+                 (block.first_output + part) * step;
+#pragma unroll 2
+    for (int j = part; j < outputs; j += kParts, at += kParts * step) body(j, at);
   }
-  __device__ __forceinline__ Octet tile(int j) const {
-    const float4* from = reinterpret_cast<const float4*>(&shared.tile[j][octet()]);
-    const float4 low = from[0], high = from[1];
-    return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
-  }
-  /// The sums of all threads: of column thread_number(), for the first kColumns threads.
-  __device__ __forceinline__ float column_sum(const Octet& own) const {
-    const int part = thread_number() / (kColumns / 8);
+  __device__ __forceinline__ Octet tile(int j) const { return load_octet(&shared.out.tile[j][octet() * 8]); }
+
+  /// The sums over all rows of two numbers of each column, for the first kColumns threads: of column sum_column().
+  struct Two {
+    float a, b;
+  };
+  __device__ __forceinline__ Two column_sums(const Octet& a, const Octet& b) const {
+    auto& out_shared = shared.out;
+    const int part = thread_number() / kColumnOctets;
+    const auto put = [&](int which, const Octet& o) {
+      const float(&v)[8] = o.value;
+      out_shared.partial[which][part][0][octet()] = make_float4(v[0], v[1], v[2], v[3]);
+      out_shared.partial[which][part][1][octet()] = make_float4(v[4], v[5], v[6], v[7]);
+    };
+    put(0, a);
+    put(1, b);
+    __syncthreads();
+    // All threads share the parts of a column; the first kColumns then add up what they have.
+    constexpr int kShares = Window::kThreads / kColumns;
+    const int share = thread_number() / kColumns, column = thread_number() % kColumns;
+    Two sum{0, 0};
 #pragma unroll
-    for (int e = 0; e < 8; ++e) shared.partial[part][octet() + e] = own.value[e];
+    for (int i = 0; i < kParts / kShares; ++i) {
+      sum.a += reinterpret_cast<const float*>(out_shared.partial[0][share + i * kShares])[column];
+      sum.b += reinterpret_cast<const float*>(out_shared.partial[1][share + i * kShares])[column];
+    }
+    if constexpr (kShares == 1) return sum;
+    out_shared.quarters[0][thread_number()] = sum.a;
+    out_shared.quarters[1][thread_number()] = sum.b;
     __syncthreads();
-    float sum = 0;
-    if (thread_number() < kColumns)
-      for (int other = 0; other < kParts; ++other) sum += shared.partial[other][thread_number()];
-    __syncthreads();
+    if (share > 0) return sum;
+#pragma unroll
+    for (int i = 1; i < kShares; ++i) {
+      sum.a += out_shared.quarters[0][column + i * kColumns];
+      sum.b += out_shared.quarters[1][column + i * kColumns];
+    }
     return sum;
   }
+  /// partial has the lower halves of all octets before the upper ones, so that threads of a warp use all banks.
+  __device__ __forceinline__ int sum_column() const {
+    const int i = thread_number();
+    return i % (kColumns / 2) / 4 * 8 + i / (kColumns / 2) * 4 + i % 4;
+  }
 
-  __device__ void write(const float* bias, float* tile_mean, float* tile_m2) const {
-    Octet added{}, sum{};
+  __device__ __forceinline__ void write(const float* bias, float* tile_mean, float* tile_m2) const {
+    // Shifted by the tile's first output, of which Σ (v − shift)² − (Σ (v − shift))² / n loses next to nothing.
+    Octet added{}, sum{}, squares{};
     if (bias && first() < p.out_channels)
 #pragma unroll
       for (int e = 0; e < 8; ++e) added.value[e] = bias[first() + e];
+    const Octet shift = tile(0);
     for_each_row([&](int j, int64_t at) {
       Octet value = tile(j);
+      if (tile_mean)
 #pragma unroll
-      for (int e = 0; e < 8; ++e) value.value[e] += added.value[e], sum.value[e] += value.value[e];
+        for (int e = 0; e < 8; ++e) {
+          const float deviation = value.value[e] - shift.value[e];
+          sum.value[e] += deviation;
+          squares.value[e] = fmaf(deviation, deviation, squares.value[e]);
+        }
+#pragma unroll
+      for (int e = 0; e < 8; ++e) value.value[e] += added.value[e];
       store(value, at);
     });
     if (!tile_mean) return;  // all threads alike
-
-    const float mean = column_sum(sum) / static_cast<float>(block.outputs);
-    if (thread_number() < kColumns) shared.partial[0][thread_number()] = mean;
-    __syncthreads();
-    Octet means, squares{};
-#pragma unroll
-    for (int e = 0; e < 8; ++e) means.value[e] = shared.partial[0][octet() + e];
-    __syncthreads();
-    for_each_row([&](int j, int64_t) {
-      const Octet value = tile(j);
-#pragma unroll
-      for (int e = 0; e < 8; ++e) {
-        const float deviation = value.value[e] + added.value[e] - means.value[e];
-        squares.value[e] += deviation * deviation;
-      }
-    });
-    const float m2 = column_sum(squares);
-    const int q = block.panel * kColumns + thread_number();
+    const Two total = column_sums(sum, squares);
+    const int column = sum_column(), q = block.panel * kColumns + column;
     if (thread_number() >= kColumns || q >= p.out_channels || block.outputs <= 0) return;
+    const float mean = total.a / static_cast<float>(block.outputs);
     const int64_t to = (int64_t{block.record} * p.row_tiles + block.first_output / kRows) * p.out_channels + q;
-    tile_mean[to] = mean;
-    tile_m2[to] = m2;
+    tile_mean[to] = mean + shared.out.tile[0][column] + (bias ? bias[q] : 0);
+    tile_m2[to] = total.b - total.a * mean;
   }
 
   /// `tile_number` is that of the block among the tiles of its record.
-  __device__ void write_gradient(const RecordGradientSums& sums, int tile_number) const {
+  __device__ __forceinline__ void write_gradient(const RecordGradientSums& sums, int tile_number) const {
+    if (!sums.g) return for_each_row([&](int j, int64_t at) { store(tile(j), at); });
     const NormalizedOutput& output = sums.output;
     Octet scale{}, shift{}, mean{}, sum_g{}, sum_gd{};
     if (first() < p.out_channels) {
@@ -250,21 +299,21 @@ struct WgmmaOutputs {
       }
     }
     for_each_row([&](int j, int64_t at) {
-      const Octet dz = store(tile(j), at), y = unpack(octet_at(output.y.as<bf16>() + at));
+      const Octet y = unpack(octet_at(output.y.as<bf16>() + at)), dz = store(tile(j), at);
 #pragma unroll
       for (int e = 0; e < 8; ++e) {
         const bool off = output.relu && fmaf(y.value[e], scale.value[e], shift.value[e]) <= 0;
         const float g = off ? 0.0f : dz.value[e];
         sum_g.value[e] += g;
-        sum_gd.value[e] += g * (y.value[e] - mean.value[e]);
+        sum_gd.value[e] = fmaf(g, y.value[e] - mean.value[e], sum_gd.value[e]);
       }
     });
-    const float g = column_sum(sum_g), gd = column_sum(sum_gd);
-    const int q = block.panel * kColumns + thread_number();
+    const Two total = column_sums(sum_g, sum_gd);
+    const int q = block.panel * kColumns + sum_column();
     if (thread_number() >= kColumns || q >= p.out_channels) return;
     const int64_t to = (int64_t{block.record} * p.classes * p.row_tiles + tile_number) * p.out_channels + q;
-    sums.g[to] = g;
-    sums.gd[to] = gd;
+    sums.g[to] = total.a;
+    sums.gd[to] = total.b;
   }
 
  private:
@@ -281,8 +330,13 @@ struct WgmmaOutputs {
   }
 };
 
-template <int kRows, int kColumns>
-__global__ void __launch_bounds__(2 * kRows, 256 / kRows)
+/// Blocks that a multiprocessor shall hold: registers limit them.
+constexpr int wgmma_window_blocks(bool gradient, int rows, int columns) {
+  return (columns == 64 && !gradient ? 3 : 2) * 128 / rows;
+}
+
+template <bool kGradient, int kRows, int kColumns>
+__global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRows, kColumns))
     window_product_wgmma(WindowProduct p,
                          const bf16* __restrict__ in,       // [N, in_rows, in_channels]
                          PendingAffine pending,             // of `in`
@@ -294,11 +348,11 @@ __global__ void __launch_bounds__(2 * kRows, 256 / kRows)
                          float* __restrict__ tile_mean,   // [N, row_tiles, out_channels], or null
                          float* __restrict__ tile_m2,     // [N, row_tiles, out_channels]
                          RecordGradientSums tile_sums) {  // [N, classes · row_tiles, out_channels] each, or null
-  using Window = WgmmaWindow<kRows, kColumns>;
+  using Window = WgmmaWindow<kGradient, kRows, kColumns>;
   auto& shared = *dynamic_shared<typename Window::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);
   Window window{p, block, shared, {}};
-  float sum[Window::kSums] = {};
+  float sum[Window::kSums];
 
   // The weights of a block's taps follow each other in memory, chunk by chunk.
   constexpr int kTapSize = kOctets * kColumns;
@@ -313,19 +367,23 @@ __global__ void __launch_bounds__(2 * kRows, 256 / kRows)
     cp_async_commit();
   };
 
-  // Step by step, a tap each; the slab of the first is stored before.
+  // Step by step, a tap each; the slab of the first is made before. A step closes one group of copies: the weights of two
+  // steps later, and at the first tap of a slab the next slab.
   Slab slab = Slab::first(p, block), next = slab;
   int buffer = 0;
-  start_weights(0);
-  start_weights(1);
   if (steps > 0) {
-    window.load_slab(slab, in);
+    window.start_slab(slab, buffer, in, pending_gradient);
+    cp_async_commit();
+    start_weights(0);
+    start_weights(1);
     window.load_norm(slab, buffer, pending, pending_gradient);
+    cp_async_wait<2>();
     __syncthreads();
-    window.store_slab(slab, buffer, pending, pending_gradient);
+    window.transform_slab(slab, buffer, pending, pending_gradient);
     next = slab.next(p, block);
   }
-  const int warpgroup_row = thread_number() / 128 * 64;
+  const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
+#pragma unroll 1
   for (int step = 0, tap = 0; step < steps; ++step, ++tap) {
     if (tap == slab.taps) {
       slab = next;
@@ -340,26 +398,32 @@ __global__ void __launch_bounds__(2 * kRows, 256 / kRows)
     cp_async_wait<1>();
     fence_for_wgmma();
     __syncthreads();
-    start_weights(step + 2);
     const bool more = next.chunk < p.chunks;
     if (tap == 0 && more) {
-      window.load_slab(next, in);
+      window.start_slab(next, buffer ^ 1, in, pending_gradient);
       window.load_norm(next, buffer ^ 1, pending, pending_gradient);
-      if (slab.taps == 1) __syncthreads();  // otherwise the next step's comes before the store
+      if (slab.taps == 1) __syncthreads();  // otherwise the next step's comes before the transformation
     }
+    start_weights(step + 2);
 
-    const auto a = WarpgroupOperand::of(&shared.in.slab[buffer][0][tap * p.tap_slots + warpgroup_row],
+    const auto a = WarpgroupOperand::of(&shared.in.slab[buffer][0][tap * p.tap_slots + warpgroup * 64],
                                         Window::kSlots * 16, 8 * 16);
     const auto b = WarpgroupOperand::of(shared.in.weights[step % Window::kWeightBuffers][0], kColumns * 16, 8 * 16);
-    const int channels = p.in_channels - slab.chunk * kWgmmaChunk;
-    const int depth = channels < kWgmmaChunk ? channels : kWgmmaChunk;
+    const int depth = p.in_channels - slab.chunk * kWgmmaChunk;
     wgmma_fence();
-    for (int k = 0; k < depth; k += kWgmmaDepth)
-      wgmma<Major::depth, Major::depth>(sum, a + k / 8 * Window::kSlots * 16, b + k / 8 * kColumns * 16);
+#pragma unroll 1  // a condition in an unrolled loop would make the compiler wait for each wgmma
+    for (int k = 0; k < depth && k < kWgmmaChunk; k += kWgmmaDepth)
+      wgmma<Major::depth, Major::depth>(sum, a + k / 8 * Window::kSlots * 16, b + k / 8 * kColumns * 16, step + k > 0);
     wgmma_commit();
-    if (tap == slab.taps - 1 && more) window.store_slab(next, buffer ^ 1, pending, pending_gradient);
+    if (tap == slab.taps - 1 && more) {
+      if (slab.taps < 3) cp_async_wait<0>();  // otherwise this step's wait was for the slab too
+      window.transform_slab(next, buffer ^ 1, pending, pending_gradient);
+    }
   }
   wgmma_wait<0>();
+  if (steps == 0)
+#pragma unroll
+    for (float& value : sum) value = 0;
   __syncthreads();  // the operands' memory becomes the tile's
 
   const int row = thread_number() / 32 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
@@ -370,10 +434,10 @@ __global__ void __launch_bounds__(2 * kRows, 256 / kRows)
       *reinterpret_cast<float2*>(&shared.out.tile[row + 8 * half][column + 8 * n]) =
           make_float2(sum[4 * n + 2 * half], sum[4 * n + 2 * half + 1]);
   __syncthreads();
-  const WgmmaOutputs<kRows, kColumns> outputs{p, block, shared.out, out, accumulate};
-  if (tile_sums.g)
-    outputs.write_gradient(tile_sums,
-                           static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles));
+  const WgmmaOutputs<Window, kRows, kColumns> outputs{p, block, shared, out, accumulate};
+  if constexpr (kGradient)
+    outputs.write_gradient(tile_sums, static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) %
+                                          (p.classes * p.row_tiles));
   else
     outputs.write(bias, tile_mean, tile_m2);
 }

@@ -40,14 +40,12 @@ struct WgmmaGradientKernel {
   static constexpr int kDyOctets = kColumns / 8;
 
   struct Shared {
-    union {
-      uint4 z[2][kOctets][kZPitch];
-      float bias[kThreads / kDyOctets][kColumns];  // in the end
-    };
+    uint4 z[2][kOctets][kZPitch];
     uint4 dy[2][kDyOctets][kDyPitch];
     uint4 y[kDyOctets][kDyPitch];  // of the output whose gradient is pending
     NormShared<kWgmmaChunk> z_norm;
     NormShared<kColumns> dy_norm;
+    float bias[kThreads / kDyOctets][kColumns];  // a thread's sums of dy; no registers are left for them
   };
 
   struct Unit {
@@ -79,7 +77,7 @@ struct WgmmaGradientKernel {
   __device__ __forceinline__ void for_each_dy(const Unit& unit, const Body& body) const {
     const int o = first_o + thread_number() % kDyOctets * 8;
     const int64_t record = int64_t{unit.record} * p.L_out;
-#pragma unroll
+#pragma unroll 1
     for (int l = thread_number() / kDyOctets; l < kDepth; l += kThreads / kDyOctets) {
       const bool exists = unit.first + l < p.L_out && o < p.shape.C_out;
       body(l, (record + unit.first + l) * p.shape.C_out + o, exists);
@@ -102,19 +100,17 @@ struct WgmmaGradientKernel {
     cp_async_commit();
   }
 
-  /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the thread's octet of the
-  /// bias gradient.
+  /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the bias gradient.
   __device__ __forceinline__ void transform(const Unit& unit, int buffer, const PendingAffine& pending,
-                                            const PendingGradient& gradient, bool with_bias, Octet& bias) const {
+                                            const PendingGradient& gradient, bool with_bias) const {
     const int octet = thread_number() % kOctets;
     if (pending.scale) {
-      const NormShared<kWgmmaChunk>& norm = shared.z_norm;
+      const float least = pending.relu ? 0 : -INFINITY;
       for_each_slot(unit, [&](int slot, int, bool exists) {
         uint4& at = shared.z[buffer][octet][slot];
         if (exists)
           at = for_pairs(at, at, octet * 8, [&](float z, float, int e) {
-            z = fmaf(z, norm.scale[e], norm.shift[e]);
-            return pending.relu && z < 0 ? 0 : z;
+            return max_or_nan(fmaf(z, shared.z_norm.scale[e], shared.z_norm.shift[e]), least);
           });
       });
     }
@@ -131,9 +127,10 @@ struct WgmmaGradientKernel {
           dy.value[e] = shared.dy_norm.dy(dy.value[e], y.value[e], dy_octet * 8 + e, gradient.output.relu);
         at = pack(dy);
       }
+      float* const bias = &shared.bias[thread_number() / kDyOctets][dy_octet * 8];
       if (with_bias)
 #pragma unroll
-        for (int e = 0; e < 8; ++e) bias.value[e] += dy.value[e];
+        for (int e = 0; e < 8; ++e) bias[e] += dy.value[e];
     });
   }
 
@@ -172,11 +169,15 @@ __global__ void __launch_bounds__(512, 1)
                              static_cast<int>(begin % p.units_per_record) * Kernel::kDepth};
   kernel.start(unit, 0, x, dy, y);
 
-  const int warpgroup = thread_number() / 128;
+  const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
   const int x_group = p.shape.N / pending.groups, dy_group = p.shape.N / pending_dy.output.groups;
-  float sum[kTaps][kColumns / 2] = {};
-  Octet bias{};
+  float sum[kTaps][kColumns / 2];
+  if (with_bias)
+    for (int e = 0; e < 8; ++e)
+      shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = 0;
   int buffer = 0, groups = -1;
+  bool begun = false;  // the first products overwrite the sums
+#pragma unroll 1
   for (int left = static_cast<int>(end - begin); left > 0; --left, buffer ^= 1) {
     cp_async_wait<0>();
     if (groups != unit.record / x_group + unit.record / dy_group) {  // in all threads alike; it never decreases
@@ -185,7 +186,7 @@ __global__ void __launch_bounds__(512, 1)
       kernel.load_norms(unit.record, pending, pending_dy);
       __syncthreads();
     }
-    kernel.transform(unit, buffer, pending, pending_dy, with_bias, bias);
+    kernel.transform(unit, buffer, pending, pending_dy, with_bias);
     const int positions = p.L_out - unit.first < Kernel::kDepth ? p.L_out - unit.first : Kernel::kDepth;
     wgmma_wait<0>();  // behind the barrier, the other buffer is no longer read
     fence_for_wgmma();
@@ -203,9 +204,10 @@ __global__ void __launch_bounds__(512, 1)
       const int slot = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
       const auto a = WarpgroupOperand::of(&shared.z[buffer][0][slot], 8 * 16, Kernel::kZPitch * 16);
       for (int l = 0; l < positions; l += kWgmmaDepth)
-        wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16);
+        wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16, begun || l > 0);
     }
     wgmma_commit();
+    begun = true;
   }
   wgmma_wait<0>();
 
@@ -226,10 +228,6 @@ __global__ void __launch_bounds__(512, 1)
     }
   }
   if (!with_bias) return;  // all threads alike
-  __syncthreads();         // z is no longer read
-#pragma unroll
-  for (int e = 0; e < 8; ++e)
-    shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = bias.value[e];
   __syncthreads();
   const int o = kernel.first_o + thread_number();
   if (thread_number() >= kColumns || o >= p.shape.C_out) return;

@@ -13,6 +13,9 @@ inline float exp2_approx(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;
 }
+inline float max_or_nan(float a, float b) {
+  return a > b || std::isnan(a) ? a : b;
+}
 inline uint32_t pack_bf16(float low, float high) {
   return uint32_t{to_bf16(low).bits} | uint32_t{to_bf16(high).bits} << 16;
 }
