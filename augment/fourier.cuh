@@ -61,8 +61,8 @@ __device__ __forceinline__ Powers powers(int j, int n, float direction) {
 __device__ inline void forward_step(Quad* x, int P, int n) {
   const int quarter = n / 4;
   for (int i = static_cast<int>(threadIdx.x); i < P / 4; i += kThreads) {
-    const int j = i % quarter;
-    Quad* a = x + (i / quarter) * n + j;
+    const int j = i & (quarter - 1);  // i % quarter, a power of two
+    Quad* a = x + 4 * (i - j) + j;     // block i / quarter
     const Powers w = powers(j, n, -1);
     const Quad x0 = a[0], x1 = a[quarter], x2 = a[2 * quarter], x3 = a[3 * quarter];
     const Quad even = x0 + x2, odd = x1 + x3, u = x0 - x2, v = times_i(x1 - x3);
@@ -77,8 +77,8 @@ __device__ inline void forward_step(Quad* x, int P, int n) {
 __device__ inline void inverse_step(Quad* x, int P, int n) {
   const int quarter = n / 4;
   for (int i = static_cast<int>(threadIdx.x); i < P / 4; i += kThreads) {
-    const int j = i % quarter;
-    Quad* a = x + (i / quarter) * n + j;
+    const int j = i & (quarter - 1);  // i % quarter, a power of two
+    Quad* a = x + 4 * (i - j) + j;     // block i / quarter
     const Powers w = powers(j, n, 1);
     const Quad y0 = a[0], y1 = turned(a[quarter], w.w2), y2 = turned(a[2 * quarter], w.w1),
                y3 = turned(a[3 * quarter], w.w3);

@@ -33,6 +33,14 @@ struct alignas(16) Shared {
   // Behind it: Quad x[L or the filter's circle].
 };
 
+/// body(s) for the four leads of a quad, as four pieces of code: an index that is only known when the kernel runs would
+/// put the quad into slow local memory. What lies beyond the last lead is zero or never written.
+template <class Body>
+__device__ __forceinline__ void for_leads(const Body& body) {
+#pragma unroll
+  for (int s = 0; s < kLeads; ++s) body(s);
+}
+
 /// What the threads of a block share by value.
 struct Block {
   const ViewShape& shape;
@@ -95,19 +103,31 @@ __device__ __forceinline__ Quad read_samples(const Block& block, const int16_t* 
     raw.lead[2] = static_cast<float>(static_cast<int16_t>(words.y & 0xFFFF));
     raw.lead[3] = static_cast<float>(static_cast<int16_t>(words.y >> 16));
   } else {
-    for (int s = 0; s < block.count; ++s) raw.lead[s] = static_cast<float>(from[s]);
+    for_leads([&](int s) {
+      if (s < block.count) raw.lead[s] = static_cast<float>(from[s]);
+    });
   }
   return raw;
 }
 
-__device__ __forceinline__ Quad to_millivolts(const Block& block, uint32_t record, Quad value) {
-  const size_t first = size_t{record} * block.shape.C + block.first;
-  for (int s = 0; s < block.count; ++s)
-    value.lead[s] = value.lead[s] * block.source.scale[first + s] + block.source.offset[first + s];
-  return value;
-}
+/// What makes millivolts of a record's samples, for these four leads; zeros beyond the last.
+struct Calibration {
+  Quad scale{}, offset{};
+
+  __device__ __forceinline__ Calibration(const Block& block, uint32_t record) {
+    const size_t first = size_t{record} * block.shape.C + block.first;
+    for_leads([&](int s) {
+      if (s < block.count)
+        scale.lead[s] = block.source.scale[first + s], offset.lead[s] = block.source.offset[first + s];
+    });
+  }
+  __device__ __forceinline__ Quad operator()(Quad value) const {
+    for_leads([&](int s) { value.lead[s] = value.lead[s] * scale.lead[s] + offset.lead[s]; });
+    return value;
+  }
+};
 __device__ __forceinline__ Quad read_millivolts(const Block& block, uint32_t record, int i) {
-  return to_millivolts(block, record, read_samples(block, block.record(record), i));
+  return Calibration(block, record)(read_samples(block, block.record(record), i));
 }
 
 /// The matrices of the VCG augmentation for this record and view.
@@ -158,19 +178,20 @@ __device__ __forceinline__ Quad read_at(const Block& block, int l, const Read& r
   return value;
 }
 
-__device__ Quad load(const Block& block, int l) {
+__device__ __forceinline__ Quad load(const Block& block, const Calibration& own, int l) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
-  const uint32_t record = block.name.record;
   Quad value{};
   if (plan.kept.contains(l)) {
     if (plan.rotated) {
       const Quad vector = read_at(block, l, [&](int i) { return read_vector(block, i); });
-      for (int s = 0; s < block.count; ++s)
-        for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
+      for_leads([&](int s) {
+        if (s < block.count)
+          for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
+      });
     } else {
-      const int16_t* samples = block.record(record);
-      value = to_millivolts(block, record, read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
+      const int16_t* samples = block.record(block.name.record);
+      value = own(read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
     }
   }
   if (plan.mixed) {
@@ -247,20 +268,24 @@ __device__ void scale_and_add(const Block& block) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
   const int thread = static_cast<int>(threadIdx.x);
-  for (int l = thread; l < block.L(); l += kThreads)
-    for (int s = 0; s < kLeads; ++s)
-      block.x[l].lead[s] = block.x[l].lead[s] * (plan.gain * shared.lead[s].gain) + shared.lead[s].offset_mv;
+  for (int l = thread; l < block.L(); l += kThreads) {
+    Quad value = block.x[l];
+    for_leads(
+        [&](int s) { value.lead[s] = value.lead[s] * (plan.gain * shared.lead[s].gain) + shared.lead[s].offset_mv; });
+    block.x[l] = value;
+  }
 
   Quad noise{};  // the standard deviation of white noise: the sum of two independent normal values is one
   if (plan.noise) {
     bool relative = false;
     for (int s = 0; s < kLeads; ++s) relative |= shared.lead[s].noise_fraction != 0;
     if (relative) noise = deviation(block);
-    for (int s = 0; s < block.count; ++s) {
+    for_leads([&](int s) {
+      if (s >= block.count) return;
       const float own = noise.lead[s] * shared.lead[s].noise_fraction;
       const float constant = shared.lead[s].noise_sd * block.source.std[block.first + s];
       noise.lead[s] = std::sqrt(own * own + constant * constant);
-    }
+    });
   }
 
   const auto quads = static_cast<uint32_t>((block.shape.C + kLeads - 1) / kLeads),
@@ -273,27 +298,26 @@ __device__ void scale_and_add(const Block& block) {
     if (plan.noise) {
       float normal[4];
       normals(Draw::noise_values, l, normal);
-      for (int s = 0; s < block.count; ++s) value.lead[s] += noise.lead[s] * normal[s];
+      for_leads([&](int s) { value.lead[s] += noise.lead[s] * normal[s]; });
     }
     if (plan.muscle && plan.burst.contains(l)) {
       float now[4], next[4];
       normals(Draw::muscle_values, l, now);
       normals(Draw::muscle_values, l + 1, next);
       const float size = plan.muscle_std_mv * burst_envelope(plan, l) * 0.70710678f;
-      for (int s = 0; s < block.count; ++s) value.lead[s] += size * (next[s] - now[s]);
+      for_leads([&](int s) { value.lead[s] += size * (next[s] - now[s]); });
     }
     const auto add_sine = [&](float turns_per_sample, Sine LeadPlan::*of_lead) {
       float sine, cosine;
       elementary::sin_cos_turns(turns_per_sample * static_cast<float>(l), sine, cosine);
-      for (int s = 0; s < block.count; ++s) {
+      for_leads([&](int s) {
         const Sine& own = shared.lead[s].*of_lead;
         value.lead[s] += own.sine_mv * sine + own.cosine_mv * cosine;
-      }
+      });
     };
     if (plan.artifact) add_sine(plan.artifact_turns_per_sample, &LeadPlan::artifact);
     if (plan.mains) add_sine(plan.mains_turns_per_sample, &LeadPlan::mains);
-    if (l >= plan.step_at)
-      for (int s = 0; s < block.count; ++s) value.lead[s] += shared.lead[s].step_mv;
+    if (l >= plan.step_at) for_leads([&](int s) { value.lead[s] += shared.lead[s].step_mv; });
     block.x[l] = value;
   }
 }
@@ -335,24 +359,27 @@ __device__ void write(const Block& block, S* out) {  // [L, C], from the first l
   const ViewPlan& plan = shared.plan;
   const int L = block.L(), C = block.shape.C;
   Quad factor{}, shift{};
-  for (int s = 0; s < block.count; ++s) {
+  for_leads([&](int s) {
+    if (s >= block.count) return;
     factor.lead[s] = 1 / block.source.std[block.first + s];
     shift.lead[s] = -block.source.mean[block.first + s] / block.source.std[block.first + s];
-  }
+  });
   for (int l = static_cast<int>(threadIdx.x); l < L; l += kThreads) {
     Quad value = bridged(block, l);
     const bool nothing = !plan.kept.contains(l) || plan.time_mask.contains(l);
-    for (int s = 0; s < kLeads; ++s) {
+    for_leads([&](int s) {
       const LeadPlan& lead = shared.lead[s];
       const bool masked = nothing || lead.masked || lead.cut_out.contains(l) || lead.circular_mask.contains(l) ||
                           lead.circular_mask.contains(l + L);
       value.lead[s] = masked ? 0 : value.lead[s] * factor.lead[s] + shift.lead[s];
-    }
+    });
     S* to = out + static_cast<size_t>(l) * C;
     if (C % kLeads == 0)
       store(to, value);
     else
-      for (int s = 0; s < block.count; ++s) store(to + s, value.lead[s]);
+      for_leads([&](int s) {
+        if (s < block.count) store(to + s, value.lead[s]);
+      });
   }
 }
 
@@ -375,7 +402,8 @@ __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewS
   const ViewPlan& plan = shared.plan;
   if (plan.mixed || plan.cut) find_partners(block);
   if (plan.rotated) prepare_rotation(block);
-  for (int l = static_cast<int>(threadIdx.x); l < shape.L; l += kThreads) block.x[l] = load(block, l);
+  const Calibration own(block, block.name.record);
+  for (int l = static_cast<int>(threadIdx.x); l < shape.L; l += kThreads) block.x[l] = load(block, own, l);
   if (plan.filtered) band_pass(block, P);
   scale_and_add(block);
   __syncthreads();

@@ -282,6 +282,17 @@ void add_conv1d(Cases& cases) {
                           kOverwrite);
       };
     });
+    add_convolution(cases, "conv1d.weight_gradient fused", Convolution::fused, c, [=](Problem& p) -> Conv1dRun {
+      const int x = p.series(p.normal(s.input_size())), scale = p.positive(s.C_in), shift = p.normal(s.C_in),
+                dy = p.series(p.normal(s.output_size())), offset = p.normal(s.C_out, 0.1f),
+                slope = p.normal(s.C_out, 0.1f), dw = p.result(s.weight_size()), dbias = p.result(s.C_out);
+      const Normalized output(p, s.output_size(), s.C_out);
+      return [=](const Conv1dKernels& k, Queue& q, const Memory& m, Storage storage) {
+        k.weight_gradient(q, s, ConstSeries(m[x], storage), {.scale = m[scale], .shift = m[shift], .relu = true},
+                          ConstSeries(m[dy], storage), {output.in(m, 1, storage), m[offset], m[slope]}, m[dw], m[dbias],
+                          kOverwrite);
+      };
+    });
   }
 }
 

@@ -26,6 +26,9 @@ const ClassificationKernels& classification_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, classification);
 }
 const ContrastiveKernels& contrastive_kernels(Device device) {
+#if defined(SYSTOLE_CUDA)
+  if (device == Device::cuda && cuda::has_wgmma()) return cuda::contrastive_wgmma;
+#endif
   return SYSTOLE_TABLE_OF(device, contrastive);
 }
 const Conv1dKernels& conv1d_kernels(Device device) {

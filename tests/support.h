@@ -58,9 +58,9 @@ double max_magnitude(const std::vector<T>& values) {
 /// makes (and never asked to be better than four roundings of the largest value).
 template <class Plain>
 void check_as_good_as_plain(const std::vector<float>& kernel, const std::vector<Plain>& plain_float,
-                            const std::vector<double>& exact, const std::string& what) {
-  const double floor = 4 * 0x1p-24 * max_magnitude(exact);
-  const double allowed = std::max(2 * max_error(plain_float, exact), floor);
+                            const std::vector<double>& exact, const std::string& what, double times = 2) {
+  const double floor = 2 * times * 0x1p-24 * max_magnitude(exact);
+  const double allowed = std::max(times * max_error(plain_float, exact), floor);
   const double error = max_error(kernel, exact);
   CHECK_MESSAGE(error <= allowed,
                 fmt::format("{}: error {:.3g}, allowed {:.3g}, SYSTOLE_TEST_SEED={}", what, error, allowed, seed()));

@@ -74,14 +74,15 @@ __device__ __forceinline__ void wgmma_wait() {
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
 
-/// sum [64, 64] = a [64, 16] · b [16, 64], + sum with `add`, by all 128 threads of a warpgroup. With w the warp of four, g = lane / 4
-/// and t = lane % 4, a thread has sum[4n + 2h + i] of row 16w + 8h + g and column 8n + 2t + i.
+/// sum [64, 64] = a [64, 16] · b [16, 64], + sum with `add`, by all 128 threads of a warpgroup. With w the warp of
+/// four, g = lane / 4 and t = lane % 4, a thread has sum[4n + 2h + i] of row 16w + 8h + g and column 8n + 2t + i.
 template <Major kA, Major kB>
 __device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b, bool add = true) {
   asm volatile(
       "{ .reg .pred add; setp.ne.b32 add, %36, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, add, 1, 1, %34, %35; }"
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, add, 1, 1, %34, %35; "
+      "}"
       : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24)
       : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row), "r"(int{add}));
 }
@@ -93,10 +94,25 @@ __device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, Warp
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, add, 1, 1, %66, %67; }"
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, add, 1, 1, %66, %67; "
+      "}"
       : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24),
         SYSTOLE_SUMS8(sum, 32), SYSTOLE_SUMS8(sum, 40), SYSTOLE_SUMS8(sum, 48), SYSTOLE_SUMS8(sum, 56)
       : "l"(a.descriptor), "l"(b.descriptor), "n"(kA == Major::row), "n"(kB == Major::row), "r"(int{add}));
+}
+/// The same with a in registers: the fragment A [16, 16] of mma.m16n8k16 (intrinsics.h) for the rows of each warp.
+template <Major kB>
+__device__ __forceinline__ void wgmma(float (&sum)[64], const uint32_t (&a)[4], WarpgroupOperand b, bool add) {
+  asm volatile(
+      "{ .reg .pred add; setp.ne.b32 add, %70, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, {%64, %65, %66, %67}, %68, "
+      "add, 1, 1, %69; }"
+      : SYSTOLE_SUMS8(sum, 0), SYSTOLE_SUMS8(sum, 8), SYSTOLE_SUMS8(sum, 16), SYSTOLE_SUMS8(sum, 24),
+        SYSTOLE_SUMS8(sum, 32), SYSTOLE_SUMS8(sum, 40), SYSTOLE_SUMS8(sum, 48), SYSTOLE_SUMS8(sum, 56)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kB == Major::row), "r"(int{add}));
 }
 #undef SYSTOLE_SUMS8
 
@@ -120,6 +136,25 @@ __device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[ma
         if (!add) sum[4 * n + 2 * half + i] = 0;
         for (int k = 0; k < 16; ++k) sum[4 * n + 2 * half + i] += a.value(kA, row, k) * b.value(kB, column, k);
       }
+#endif
+}
+
+template <Major kB, int kSums>
+__device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] const uint32_t (&a)[4],
+                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add) {
+#if !defined(__CUDACC__)
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float row[2][16];  // of a, from the four lanes that have them
+  for (int other = 0; other < 4; ++other)
+    for (int r = 0; r < 4; ++r) {
+      const uint32_t pair = __shfl_sync(0xffffffffu, a[r], lane / 4 * 4 + other);
+      row[r % 2][r / 2 * 8 + 2 * other] = float_of(pair << 16);
+      row[r % 2][r / 2 * 8 + 2 * other + 1] = float_of(pair & 0xffff0000u);
+    }
+  for (int i = 0; i < kSums; ++i) {
+    if (!add) sum[i] = 0;
+    for (int k = 0; k < 16; ++k) sum[i] += row[i / 2 % 2][k] * b.value(kB, i / 4 * 8 + lane % 4 * 2 + i % 2, k);
+  }
 #endif
 }
 

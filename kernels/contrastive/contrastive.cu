@@ -69,5 +69,9 @@ extern const ContrastiveKernels contrastive{.l2_normalize = l2_normalize,
                                             .l2_normalize_backward = l2_normalize_backward,
                                             .nt_xent_forward = nt_xent_forward,
                                             .nt_xent_backward = nt_xent_backward};
+extern const ContrastiveKernels contrastive_wgmma{.l2_normalize = l2_normalize,
+                                                  .l2_normalize_backward = l2_normalize_backward,
+                                                  .nt_xent_forward = nt_xent_forward_wgmma,
+                                                  .nt_xent_backward = nt_xent_backward_wgmma};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

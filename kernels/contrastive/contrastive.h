@@ -54,5 +54,6 @@ struct ContrastiveKernels {
 const ContrastiveKernels& contrastive_kernels(Device device);
 
 SYSTOLE_KERNEL_TABLES(ContrastiveKernels, contrastive)
+SYSTOLE_KERNEL_TABLES(ContrastiveKernels, contrastive_wgmma)  // of cuda and simt; for GPUs that have wgmma
 
 }  // namespace systole::kernels

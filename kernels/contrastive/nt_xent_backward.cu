@@ -17,6 +17,7 @@
 #include "kernels/contrastive/exponent.h"
 #include "kernels/contrastive/gradient_tiles.cuh"
 #include "kernels/contrastive/nt_xent.h"
+#include "kernels/contrastive/nt_xent_backward_wgmma.cuh"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
@@ -110,7 +111,38 @@ void backward(Queue& queue, const NtXentShape& shape, const float* z, const floa
          upstream, shape.temperature, shape.M, dz, mode);
 }
 
+void backward_by_wgmma(Queue& queue, const NtXentShape& shape, const float* z, const float* log_sum,
+                       const float* upstream, float* dz, GradientMode mode) {
+  const Exponent exponent = exponent_of(shape.temperature);
+  const int64_t tiles = ceil_div(shape.M, kWgmmaTile), stripes = ceil_div(shape.M, kMixRows);
+  const int64_t parts = std::clamp(kBlocksWanted / stripes, int64_t{1}, tiles);
+  const auto padded_M = static_cast<size_t>(tiles) * kWgmmaTile;
+  ScratchLayout layout;
+  const size_t rows_at = layout.add<uint4>(padded_M * kWgmmaOctets);
+  const size_t normalizer_at = layout.add<float>(padded_M);
+  const size_t out_at = layout.add<float>(static_cast<size_t>(parts) * padded_M * kWgmmaTile);
+  auto* memory = scratch<std::byte>(queue, layout.bytes());
+  auto* normalizer = reinterpret_cast<float*>(memory + normalizer_at);
+  auto* out = reinterpret_cast<float*>(memory + out_at);
+
+  const WgmmaRows rows = wgmma_rows_of(queue, shape, z, reinterpret_cast<uint4*>(memory + rows_at));
+  launch(queue, {.grid = {ceil_div(static_cast<int>(padded_M), kThreads)}, .block = {kThreads}}, normalizers, log_sum,
+         shape.M, static_cast<int>(padded_M), exponent, normalizer);
+  launch(queue, {.grid = {stripes, parts}, .block = {kMixThreads}, .shared_bytes = sizeof(WgmmaMixShared)},
+         mix_rows_wgmma, rows, exponent, normalizer, out);
+  launch(queue, {.grid = {ceil_div(int64_t{shape.M} * shape.D, int64_t{kFinishThreads})}, .block = {kFinishThreads}},
+         finish_gradient, out, static_cast<int>(parts), static_cast<int>(padded_M), kWgmmaTile, shape.M, shape.D,
+         upstream, shape.temperature, shape.M, dz, mode);
+}
+
 }  // namespace
+
+void nt_xent_backward_wgmma(Queue& queue, const NtXentShape& shape, const float* z, const float* log_sum,
+                            const float* upstream, float* dz, GradientMode mode) {
+  check(shape);
+  const bool possible = wgmma_can_compute(queue, shape);
+  (possible ? backward_by_wgmma : nt_xent_backward)(queue, shape, z, log_sum, upstream, dz, mode);
+}
 
 void nt_xent_backward(Queue& queue, const NtXentShape& shape, const float* z, const float* log_sum,
                       const float* upstream, float* dz, GradientMode mode) {

@@ -19,6 +19,7 @@
 #include "kernels/common/memory.h"
 #include "kernels/contrastive/exponent.h"
 #include "kernels/contrastive/nt_xent.h"
+#include "kernels/contrastive/nt_xent_forward_wgmma.cuh"
 #include "kernels/contrastive/packed_rows.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
@@ -228,6 +229,17 @@ __global__ __launch_bounds__(kFinishThreads, 4) void mean_loss(const double* __r
   if (threadIdx.x == 0) *loss = static_cast<float>(sum / M);
 }
 
+/// The last stages: log_sum and the loss from the parts of the rows.
+template <class Part>
+void finish(Queue& queue, const NtXentShape& shape, const Exponent& exponent, const Part* sums, int64_t parts,
+            int padded_M, const float* positive, double* loss_part, float* loss, float* log_sum) {
+  const int blocks = ceil_div(shape.M, kFinishThreads);
+  launch(queue, {.grid = {blocks}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)},
+         finish_rows<Part>, sums, static_cast<int>(parts), padded_M, shape.M, exponent, positive, log_sum, loss_part);
+  launch(queue, {.grid = {1}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)}, mean_loss,
+         loss_part, blocks, shape.M, loss);
+}
+
 /// Part is what rows are added up in: float with the constant offset, ScaledSum with an offset per row.
 template <Precision P, class Part>
 void forward(Queue& queue, const NtXentShape& shape, const Exponent& exponent, const float* z, float* loss,
@@ -236,7 +248,6 @@ void forward(Queue& queue, const NtXentShape& shape, const Exponent& exponent, c
   const int64_t tiles = ceil_div(shape.M, kTile), triangle = tiles * (tiles + 1) / 2;
   const int64_t stripe_parts = tiles >= kBlocksWanted ? 1 : std::min(tiles, kBlocksWanted / tiles);
   const int64_t parts = kSymmetric ? std::min<int64_t>(kPieces, triangle) : stripe_parts;
-  const int blocks = ceil_div(shape.M, kFinishThreads);
   PackedRows<P> packed{.M = shape.M,
                        .D = shape.D,
                        .padded_M = static_cast<int>(tiles) * kTile,
@@ -247,7 +258,7 @@ void forward(Queue& queue, const NtXentShape& shape, const Exponent& exponent, c
   const size_t rows_at = layout.add<Factor<P>>(static_cast<size_t>(packed.padded_M) * packed.padded_D);
   const size_t sums_at = layout.add<Part>(static_cast<size_t>(parts) * packed.padded_M);
   const size_t positive_at = layout.add<float>(static_cast<size_t>(shape.M / 2));
-  const size_t loss_at = layout.add<double>(static_cast<size_t>(blocks));
+  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishThreads)));
   auto* memory = scratch<std::byte>(queue, layout.bytes());
   packed.rows = reinterpret_cast<Factor<P>*>(memory + rows_at);
   auto* sums = reinterpret_cast<Part*>(memory + sums_at);
@@ -261,14 +272,36 @@ void forward(Queue& queue, const NtXentShape& shape, const Exponent& exponent, c
   else
     launch(queue, {.grid = {tiles, parts}, .block = {kProductThreads}, .shared_bytes = sizeof(StripeShared<P>)},
            sum_stripes<P>, packed, exponent, sums, positive);
-  launch(queue, {.grid = {blocks}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)},
-         finish_rows<Part>, sums, static_cast<int>(parts), packed.padded_M, shape.M, exponent, positive, log_sum,
-         loss_part);
-  launch(queue, {.grid = {1}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)}, mean_loss,
-         loss_part, blocks, shape.M, loss);
+  finish(queue, shape, exponent, sums, parts, packed.padded_M, positive, loss_part, loss, log_sum);
+}
+
+void forward_by_wgmma(Queue& queue, const NtXentShape& shape, const float* z, float* loss, float* log_sum) {
+  const Exponent exponent = exponent_of(shape.temperature);
+  const int64_t tiles = ceil_div(shape.M, kWgmmaTile), parts = std::min<int64_t>(kPieces, tiles * (tiles + 1) / 2);
+  const auto padded_M = static_cast<size_t>(tiles) * kWgmmaTile;
+  ScratchLayout layout;
+  const size_t rows_at = layout.add<uint4>(padded_M * kWgmmaOctets);
+  const size_t sums_at = layout.add<float>(static_cast<size_t>(parts) * padded_M);
+  const size_t positive_at = layout.add<float>(static_cast<size_t>(shape.M / 2));
+  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishThreads)));
+  auto* memory = scratch<std::byte>(queue, layout.bytes());
+  auto* sums = reinterpret_cast<float*>(memory + sums_at);
+  auto* positive = reinterpret_cast<float*>(memory + positive_at);
+
+  const WgmmaRows rows = wgmma_rows_of(queue, shape, z, reinterpret_cast<uint4*>(memory + rows_at));
+  launch(queue, {.grid = {parts}, .block = {kTriangleThreads}, .shared_bytes = sizeof(WgmmaTriangleShared)},
+         sum_triangle_wgmma, rows, exponent, sums, positive);
+  finish(queue, shape, exponent, sums, parts, static_cast<int>(padded_M), positive,
+         reinterpret_cast<double*>(memory + loss_at), loss, log_sum);
 }
 
 }  // namespace
+
+void nt_xent_forward_wgmma(Queue& queue, const NtXentShape& shape, const float* z, float* loss, float* log_sum) {
+  check(shape);
+  const bool possible = wgmma_can_compute(queue, shape);
+  (possible ? forward_by_wgmma : nt_xent_forward)(queue, shape, z, loss, log_sum);
+}
 
 void nt_xent_forward(Queue& queue, const NtXentShape& shape, const float* z, float* loss, float* log_sum) {
   check(shape);

@@ -18,6 +18,10 @@ namespace {
 bool in_octets(ConstSeries rows, int channels) {
   return channels % 8 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 16 == 0;
 }
+/// The same, 8 bytes at a time.
+bool in_quads(ConstSeries rows, int channels) {
+  return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 8 == 0;
+}
 
 template <bool kGradient, int kRows, int kColumns>
 void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
@@ -47,8 +51,8 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          {.grid = {int64_t{p.N} * tiles * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
-         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed, t.bias,
-         t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
+         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed,
+         t.bias, t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
   if (many_tiles && t.sums.g)
     launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
   else if (many_tiles)
@@ -68,12 +72,14 @@ void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTen
   launch_it(queue, p, t);
 }
 
-/// Whether these kernels compute a window product; `in` has whole steps of wgmma, which are two octets.
+/// Whether these kernels compute a window product.
 bool can_compute(const Queue& queue, const WindowProduct& p, const WindowTensors& t) {
   constexpr int64_t kMostRows = int64_t{1} << 30;  // counted in ints, padding included
-  return queue.precision() == Precision::bf16 && p.in_rows + int64_t{2} * p.padding < kMostRows && t.in.storage() == Storage::bf16 && p.in_channels % kWgmmaDepth == 0 &&
-         in_octets(t.in, p.in_channels) && in_octets(t.out, p.out_channels) &&
-         in_octets(t.pending_gradient.output.y, p.in_channels) && in_octets(t.sums.output.y, p.out_channels);
+  return queue.precision() == Precision::bf16 && p.in_rows + int64_t{2} * p.padding < kMostRows &&
+         t.in.storage() == Storage::bf16 &&
+         (p.gradient ? in_octets(t.in, p.in_channels) : in_quads(t.in, p.in_channels)) &&
+         in_octets(t.out, p.out_channels) && in_octets(t.pending_gradient.output.y, p.in_channels) &&
+         in_octets(t.sums.output.y, p.out_channels);
 }
 
 void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
@@ -101,7 +107,8 @@ void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const 
   p.panels = ceil_div(s.C_out, kColumns);
   p.units_per_record = ceil_div(p.L_out, Kernel::kDepth);
   p.piece = s.weight_size() + s.C_out;
-  const int64_t tiles = int64_t{p.chunks} * p.panels;  // a multiprocessor holds one block
+  p.tap_groups = ceil_div(s.K, Kernel::kWarpgroups * kTaps);
+  const int64_t tiles = int64_t{p.chunks} * p.panels * p.tap_groups;  // a multiprocessor holds one block
   p.splits = static_cast<int>(std::clamp<int64_t>(kMultiprocessors / tiles, 1, int64_t{s.N} * p.units_per_record));
 
   float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
@@ -123,11 +130,11 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   p.phase_slots = Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots;
   p.slots = p.phase_slots;
   if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
-  const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots && s.K <= 2 * Kernel::kWarpgroups;
-  if (fits && queue.precision() == Precision::bf16 && x.storage() == Storage::bf16 && in_octets(x, s.C_in) &&
+  const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;
+  if (fits && queue.precision() == Precision::bf16 && x.storage() == Storage::bf16 && in_quads(x, s.C_in) &&
       in_octets(dy, s.C_out) && in_octets(pending_dy.output.y, s.C_out)) {
     const auto launch_it = s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128>
-                                                                             : launch_weight_gradient<2, 64>;
+                                                                            : launch_weight_gradient<2, 64>;
     return launch_it(queue, p, x, pending, dy, pending_dy, dw, dbias, mode);
   }
   conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);

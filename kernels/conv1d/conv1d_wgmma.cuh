@@ -62,15 +62,26 @@ __device__ __forceinline__ const uint4& octet_at(const bf16* from) {
   return *reinterpret_cast<const uint4*>(from);
 }
 
+/// Starts the copy of an octet from channel c on of a row that has `channels`; zeros stand for the channels beyond and,
+/// where it does not exist, for all. A row of 12 leads has an octet and a half: its octets are 8-byte aligned.
+__device__ __forceinline__ void copy_octet(uint4* to, const bf16* from, bool exists, int c, int channels) {
+  if (channels % 8 == 0) {  // in all threads alike
+    cp_async<16>(to, from, exists && c < channels);
+    return;
+  }
+  auto* const halves = reinterpret_cast<uint2*>(to);
+  cp_async<8>(halves, from, exists && c < channels);
+  cp_async<8>(halves + 1, from + 4, exists && c + 4 < channels);
+}
+
 /// A pending normalisation of one octet of channels, in registers.
 struct OctetAffine {
   Octet scale, shift;
   float least;  // 0 with a ReLU, −∞ without
 
   __device__ __forceinline__ uint4 operator()(uint4 packed) const {
-    return for_pairs(packed, packed, 0, [&](float z, float, int e) {
-      return max_or_nan(fmaf(z, scale.value[e], shift.value[e]), least);
-    });
+    return for_pairs(packed, packed, 0,
+                     [&](float z, float, int e) { return max_or_nan(fmaf(z, scale.value[e], shift.value[e]), least); });
   }
 };
 
@@ -116,7 +127,7 @@ struct WgmmaWindow {
     for_each_slot(slab, [&](int i, int slot, int row) {
       const bool exists = is_row(row) && c < p.in_channels;
       const int64_t at = record + int64_t{row} * p.in_channels;
-      cp_async<16>(&shared.in.slab[buffer][octet()][slot], in + (exists ? at : 0), exists);
+      copy_octet(&shared.in.slab[buffer][octet()][slot], in + (exists ? at : 0), exists, c, p.in_channels);
       if constexpr (kGradient)
         if (gradient.offset && exists) y[i] = octet_at(gradient.output.y.as<bf16>() + at);
     });
@@ -185,8 +196,8 @@ struct WgmmaWindow {
   }
 };
 
-/// A thread's eight columns of the tile of sums, and every kParts-th row: writes them, and leaves what is wanted of each
-/// column for the record: the moments of the outputs, or the sums of the gradient.
+/// A thread's eight columns of the tile of sums, and every kParts-th row: writes them, and leaves what is wanted of
+/// each column for the record: the moments of the outputs, or the sums of the gradient.
 template <class Window, int kRows, int kColumns>
 struct WgmmaOutputs {
   static constexpr int kParts = Window::kParts, kColumnOctets = Window::kColumnOctets;
@@ -210,7 +221,9 @@ struct WgmmaOutputs {
 #pragma unroll 2
     for (int j = part; j < outputs; j += kParts, at += kParts * step) body(j, at);
   }
-  __device__ __forceinline__ Octet tile(int j) const { return load_octet(&shared.out.tile[j][octet() * 8]); }
+  __device__ __forceinline__ Octet tile(int j) const {
+    return load_octet(&shared.out.tile[j][octet() * 8]);
+  }
 
   /// The sums over all rows of two numbers of each column, for the first kColumns threads: of column sum_column().
   struct Two {
@@ -367,8 +380,8 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     cp_async_commit();
   };
 
-  // Step by step, a tap each; the slab of the first is made before. A step closes one group of copies: the weights of two
-  // steps later, and at the first tap of a slab the next slab.
+  // Step by step, a tap each; the slab of the first is made before. A step closes one group of copies: the weights of
+  // two steps later, and at the first tap of a slab the next slab.
   Slab slab = Slab::first(p, block), next = slab;
   int buffer = 0;
   if (steps > 0) {
@@ -436,8 +449,8 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
   __syncthreads();
   const WgmmaOutputs<Window, kRows, kColumns> outputs{p, block, shared, out, accumulate};
   if constexpr (kGradient)
-    outputs.write_gradient(tile_sums, static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) %
-                                          (p.classes * p.row_tiles));
+    outputs.write_gradient(tile_sums,
+                           static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles));
   else
     outputs.write(bias, tile_mean, tile_m2);
 }

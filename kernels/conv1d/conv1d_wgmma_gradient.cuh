@@ -1,9 +1,9 @@
 // The weight gradient for Hopper, by wgmma: dw[k, c, o] = Σ_n Σ_l z[n, l·s + k·d − p, c] · dy[n, l, o].
 //
-// A block has 64 channels c, kColumns channels o, all taps, and a split: some of the units of kDepth positions l that
-// records are cut into. Both operands lie by octets of channels in shared memory, as the slab of conv1d_wgmma.cuh does:
-// what was a row of the product there is its depth here, and wgmma takes either. So the window of each tap is again the
-// same slab, some slots further, and a unit's z and dy are brought once for all taps:
+// A block has 64 channels c, kColumns channels o, up to eight taps, and a split: some of the units of kDepth positions
+// l that records are cut into. Both operands lie by octets of channels in shared memory, as the slab of
+// conv1d_wgmma.cuh does: what was a row of the product there is its depth here, and wgmma takes either. So the window
+// of each tap is again the same slab, some slots further, and a unit's z and dy are brought once for all taps:
 //
 //   z    octet 0 | slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
 //   dy   octet 0 | l = 0  | l = 1  | …
@@ -25,6 +25,7 @@ struct WgmmaGradient {
   int phase_slots;        // of the first phase; a second one follows it
   int slots;              // of all phases
   int chunks, panels;     // of 64 channels c, and of kColumns channels o
+  int tap_groups;         // of as many taps as a block has sums for
   int units_per_record, splits;
   int64_t piece;  // floats of a split's sums: dw, then dbias
 };
@@ -90,7 +91,8 @@ struct WgmmaGradientKernel {
     const bf16* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c;
     for_each_slot(unit, [&](int slot, int row, bool exists) {
       exists = exists && c < p.shape.C_in;
-      cp_async<16>(&shared.z[buffer][octet][slot], exists ? record + int64_t{row} * p.shape.C_in : x, exists);
+      copy_octet(&shared.z[buffer][octet][slot], exists ? record + int64_t{row} * p.shape.C_in : x, exists, c,
+                 p.shape.C_in);
     });
     const int dy_octet = thread_number() % kDyOctets;
     for_each_dy(unit, [&](int l, int64_t at, bool exists) {
@@ -157,10 +159,13 @@ __global__ void __launch_bounds__(512, 1)
                           bool with_bias) {
   using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
-  const int in_split = static_cast<int>(blockIdx.x) % (p.chunks * p.panels);  // neighbours read the same records
-  const int64_t split = blockIdx.x / static_cast<unsigned>(p.chunks * p.panels);
-  const Kernel kernel{p, shared, in_split % p.chunks * kWgmmaChunk, in_split / p.chunks * kColumns};
-  with_bias = with_bias && kernel.first_c == 0;
+  const int tiles = p.chunks * p.panels * p.tap_groups;
+  const int64_t split = static_cast<int>(blockIdx.x) / tiles;
+  const int in_split = static_cast<int>(blockIdx.x) % tiles, channels = in_split / p.tap_groups;  // neighbours read
+  const Kernel kernel{p, shared, channels % p.chunks * kWgmmaChunk,
+                      channels / p.chunks * kColumns};  // the same records
+  const int first_tap = in_split % p.tap_groups * (Kernel::kWarpgroups * kTaps);
+  with_bias = with_bias && kernel.first_c == 0 && first_tap == 0;
   const bf16* const y = pending_dy.offset ? pending_dy.output.y.as<bf16>() : nullptr;
 
   const int64_t units = int64_t{p.shape.N} * p.units_per_record;
@@ -199,7 +204,7 @@ __global__ void __launch_bounds__(512, 1)
     const auto b = WarpgroupOperand::of(shared.dy[buffer][0], 8 * 16, Kernel::kDyPitch * 16);
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) {
-      const int tap = warpgroup + Kernel::kWarpgroups * j;
+      const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
       if (tap >= p.shape.K) break;
       const int slot = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
       const auto a = WarpgroupOperand::of(&shared.z[buffer][0][slot], 8 * 16, Kernel::kZPitch * 16);
@@ -215,7 +220,7 @@ __global__ void __launch_bounds__(512, 1)
   const int row = thread_number() / 32 % 4 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
 #pragma unroll
   for (int j = 0; j < kTaps; ++j) {
-    const int tap = warpgroup + Kernel::kWarpgroups * j;
+    const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
     if (tap >= p.shape.K) break;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {

@@ -115,11 +115,12 @@ TEST_CASE("conv1d by wgmma: forward and gradients are those of the kernels for a
   const auto both = tables();
   if (!both) return;
   // N, L, C_in, C_out, K, stride, padding, dilation: whole tiles; strides; a part of a chunk and of a panel; one tap,
-  // many slabs of few taps; records shorter than a tile and than the taps; several tiles a record.
-  const Conv1dShape shapes[] = {
-      {2, 128, 64, 64, 7, 1, 3, 1},  {2, 250, 64, 128, 5, 2, 2, 1},  {4, 125, 128, 256, 3, 1, 1, 1},
-      {2, 140, 32, 136, 3, 2, 1, 1}, {2, 70, 80, 24, 5, 1, 2, 3},    {2, 33, 16, 8, 1, 1, 0, 1},
-      {4, 9, 48, 200, 7, 3, 6, 2},   {2, 300, 16, 64, 3, 1, 40, 40}, {2, 61, 192, 72, 2, 4, 0, 1}};
+  // many slabs of few taps; records shorter than a tile and than the taps; several tiles a record; 12 leads.
+  const Conv1dShape shapes[] = {{2, 128, 64, 64, 7, 1, 3, 1},   {2, 250, 64, 128, 5, 2, 2, 1},
+                                {4, 125, 128, 256, 3, 1, 1, 1}, {2, 140, 32, 136, 3, 2, 1, 1},
+                                {2, 70, 80, 24, 5, 1, 2, 3},    {2, 33, 16, 8, 1, 1, 0, 1},
+                                {4, 9, 48, 200, 7, 3, 6, 2},    {2, 300, 16, 64, 3, 1, 40, 40},
+                                {2, 61, 192, 72, 2, 4, 0, 1},   {2, 270, 12, 64, 11, 2, 5, 1}};
   for (const Conv1dShape& s : shapes)
     for (bool pends : {false, true}) {
       CAPTURE(text(s));

@@ -173,6 +173,7 @@ float temperature_gradient(const Batch& b, const std::vector<float>& dx, bool bo
   OnDevice d;
   pair_losses().temperature(d.queue(), {b.shape.A, b.shape.D, b.shape.temperature, both_roles}, d.in(b.x), d.in(dx),
                             d.out(&result, 1), kOverwrite);
+  d.finish();
   return result;
 }
 

@@ -109,6 +109,7 @@ float temperature_gradient(const Batch& b, const std::vector<float>& dx) {
   OnDevice d;
   pair_loss_kernels(device()).temperature(d.queue(), {s.A, s.D, s.temperature, s.same_rows}, d.in(b.x), d.in(dx),
                                           d.out(&result, 1), kOverwrite);
+  d.finish();
   return result;
 }
 
