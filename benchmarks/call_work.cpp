@@ -116,6 +116,9 @@ void add_batch_norm(Counters& to) {
   add(to, k.backward_finish, [](const BatchNormShape& s, auto&&...) {
     return CallWork{.flop = 2.0 * s.N * s.C, .bytes = 2 * kFloat * s.N * s.C + 4 * kFloat * channels(s)};
   });
+  add(to, k.backward_apply, [](const BatchNormShape& s, ConstSeries dz, const PendingGradient&, Series) {
+    return CallWork{.flop = 8 * values(s), .bytes = 3 * size_of(dz) * values(s)};
+  });
 }
 
 void add_elementwise(Counters& to) {

@@ -170,6 +170,16 @@ void add_batch_norm(Cases& cases) {
                              kOverwrite);
       };
     });
+    add(cases, "batch_norm.backward_apply", c.name, c.backward_apply_flop(), c.backward_apply_bytes(),
+        [=](Problem& p) -> Run {
+          const int dz = p.normal(s.size()), offset = p.normal(columns), slope = p.normal(columns),
+                    dy = p.result(s.size());
+          const Normalized output(p, s.size(), columns);
+          return [=](Queue& q, const Memory& m) {
+            batch_norm_kernels(q.device())
+                .backward_apply(q, s, m[dz], {output.in(m, s.groups), m[offset], m[slope]}, m[dy]);
+          };
+        });
   }
 }
 

@@ -3,7 +3,7 @@
 #include "engine/graph.h"
 #include "engine/operation_checks.h"
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/conv1d/conv1d.h"
+#include "kernels/conv1d/implementation.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace systole {
@@ -33,12 +33,20 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
   Queue queue(device);
   const Conv1dKernels& conv = conv1d_kernels(device);
   const GradientTarget dx = gradients.target(0), dw = gradients.target(1);
+  Tensor finished = dy;
+  PendingGradient left = pending;
+  if (pending.offset && wants_finished_gradient(queue, dy.series().storage())) {
+    finished = Tensor::empty(dy.shape(), device, dy.dtype());
+    batch_norm_kernels(device).backward_apply(queue, {pending.output.groups, shape.N, shape.L_out(), shape.C_out},
+                                              dy.series(), pending, finished.series());
+    left = {};
+  }
   if (dw)
-    conv.weight_gradient(queue, shape, x.raw.series(), pending_of(x), dy.series(), pending, dw.data, dbias.data,
+    conv.weight_gradient(queue, shape, x.raw.series(), pending_of(x), finished.series(), left, dw.data, dbias.data,
                          dw.mode);
   if (!dx) return;
   const GradientSums sums(x, dx, shape.N, shape.C_in);
-  conv.input_gradient(queue, shape, dy.series(), pending, w.data(), dx.data, dx.mode, sums.wanted);
+  conv.input_gradient(queue, shape, finished.series(), left, w.data(), dx.data, dx.mode, sums.wanted);
   sums.leave(gradients);
 }
 

@@ -36,8 +36,9 @@ const Conv1dKernels& conv1d_kernels(Device device) {
   if (device == Device::cuda && convolution() == Convolution::cudnn) return cuda::conv1d_cudnn;
 #endif
 #if defined(SYSTOLE_CUDA)
-  if (device == Device::cuda && convolution() == Convolution::systole && cuda::has_wgmma()) return cuda::conv1d_wgmma;
+  if (device == Device::cuda && convolves_by_wgmma(device)) return cuda::conv1d_wgmma;
 #endif
+  if (convolves_by_wgmma(device)) return simt::conv1d_wgmma;
   return SYSTOLE_TABLE_OF(device, conv1d);
 }
 const ElementwiseKernels& elementwise_kernels(Device device) {

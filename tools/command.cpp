@@ -38,8 +38,8 @@ void add_device_options(CLI::App& command, CommonOptions& options) {
 void add_convolution_option(CLI::App& command, CommonOptions& options) {
   command
       .add_option("--conv", options.convolution,
-                  "Whose convolution the device cuda uses: systole, portable (without wgmma, which only Hopper GPUs "
-                  "have) or cudnn")
+                  "Which convolution: systole; on cuda also portable (without wgmma, which only Hopper GPUs have) or "
+                  "cudnn; on simt also wgmma")
       ->capture_default_str();
 }
 

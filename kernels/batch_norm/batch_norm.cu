@@ -509,6 +509,18 @@ void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_
   launch_finish(queue, s, statistics, s.N / s.groups, record_g, record_gd, {offset, slope}, dgamma, dbeta, parameters);
 }
 
+void backward_apply(Queue& queue, const BatchNormShape& s, ConstSeries dz, const PendingGradient& pending, Series dy) {
+  const NormalizedOutput& o = pending.output;
+  const Slopes slopes{const_cast<float*>(pending.offset), const_cast<float*>(pending.slope)};  // only read
+  const bool vectors = fits_vectors(s.rows_per_group(), s.C, {o.y.address(), dz.address(), dy.address()});
+  with_storage({o.y, dz, dy}, [&]<class S>() {
+    const Backward<S> b{o.y.as<S>(), dz.as<S>(), o.mean, o.scale, o.shift, o.relu};
+    const ChannelRuns r = runs_of(s, vectors ? 4 : 1);
+    launch(queue, {.grid = r.grid(), .block = r.block(vectors ? 4 : 1)}, vectors ? store_dx<4, S> : store_dx<1, S>, r,
+           b, slopes, dy.as<S>(), false);
+  });
+}
+
 }  // namespace
 
 extern const BatchNormKernels batch_norm{
@@ -521,6 +533,7 @@ extern const BatchNormKernels batch_norm{
     .backward_evaluation = backward<false>,
     .backward_sums = backward_sums,
     .backward_finish = backward_finish,
+    .backward_apply = backward_apply,
 };
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

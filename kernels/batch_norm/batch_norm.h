@@ -96,6 +96,12 @@ struct BatchNormKernels {
              const float* scale, bool training, float* offset, float* slope, float* dgamma, float* dbeta,
              GradientMode parameters)>
       backward_finish;
+
+  /// dy, the gradient of the convolution's output, from dz: what convolutions do while they load it, as a pass of its
+  /// own, for those that would do it several times over. dz, dy [N, L, C].
+  Entry<"batch_norm.backward_apply",
+        void(const BatchNormShape&, ConstSeries dz, const PendingGradient& pending, Series dy)>
+      backward_apply;
 };
 
 const BatchNormKernels& batch_norm_kernels(Device device);

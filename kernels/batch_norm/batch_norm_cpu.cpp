@@ -344,6 +344,18 @@ void backward_finish(Queue&, const BatchNormShape& s, const float* record_g, con
   std::fill_n(slope, channels, 0.0f);
 }
 
+void backward_apply(Queue&, const BatchNormShape& s, ConstSeries dz_series, const PendingGradient& pending,
+                    Series dy_series) {
+  const NormalizedOutput& o = pending.output;
+  const Widened y(o.y, s.size()), dz(dz_series, s.size());
+  const Narrowed dy(dy_series, s.size(), false);
+  const Backward b{s, y, dz, o.mean, nullptr, 0, o.scale, o.shift, o.relu};
+  const int64_t channels = int64_t{s.groups} * s.C;
+  const std::vector<float> offsets(pending.offset, pending.offset + channels),
+      slopes(pending.slope, pending.slope + channels);
+  parallel_for(Pieces(s).count(), [&](int64_t p) { store_dx(b, p, offsets, slopes, dy, GradientMode::overwrite); });
+}
+
 }  // namespace
 
 namespace cpu {
@@ -357,6 +369,7 @@ const BatchNormKernels batch_norm{
     .backward_evaluation = backward_evaluation,
     .backward_sums = backward_sums,
     .backward_finish = backward_finish,
+    .backward_apply = backward_apply,
 };
 }  // namespace cpu
 }  // namespace systole::kernels

@@ -23,6 +23,8 @@ struct BatchNormCase {
   /// Adds up the sums of the records.
   double finish_flop() const { return 2.0 * static_cast<double>(record_values()); }
   double finish_bytes() const { return 2.0 * sizeof(float) * static_cast<double>(record_values()); }
+  double backward_apply_flop() const { return 8.0 * static_cast<double>(shape.size()); }
+  double backward_apply_bytes() const { return 3.0 * sizeof(float) * static_cast<double>(shape.size()); }
   int64_t record_values() const { return int64_t{shape.N} * shape.C; }
 };
 

@@ -51,8 +51,8 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
          {.grid = {int64_t{p.N} * tiles * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
-         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, t.pending_gradient, packed,
-         t.bias, t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
+         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, packed, t.bias,
+         t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
   if (many_tiles && t.sums.g)
     launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
   else if (many_tiles)
@@ -72,13 +72,13 @@ void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTen
   launch_it(queue, p, t);
 }
 
-/// Whether these kernels compute a window product.
+/// Whether these kernels compute a window product: of bf16 series, and of a finished gradient. Values of a record and
+/// rows are counted in ints, padding included.
 bool can_compute(const Queue& queue, const WindowProduct& p, const WindowTensors& t) {
-  constexpr int64_t kMostRows = int64_t{1} << 30;  // counted in ints, padding included
-  return queue.precision() == Precision::bf16 && p.in_rows + int64_t{2} * p.padding < kMostRows &&
-         t.in.storage() == Storage::bf16 &&
-         (p.gradient ? in_octets(t.in, p.in_channels) : in_quads(t.in, p.in_channels)) &&
-         in_octets(t.out, p.out_channels) && in_octets(t.pending_gradient.output.y, p.in_channels) &&
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const bool small = (p.in_rows + int64_t{2} * p.padding) * p.in_channels < kMost;
+  return small && queue.precision() == Precision::bf16 && t.in.storage() == Storage::bf16 &&
+         !t.pending_gradient.offset && in_quads(t.in, p.in_channels) && in_octets(t.out, p.out_channels) &&
          in_octets(t.sums.output.y, p.out_channels);
 }
 
@@ -100,7 +100,7 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
 
 template <int kTaps, int kColumns>
 void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
-                            const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
+                            float* dw, float* dbias, GradientMode mode) {
   using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
   const Conv1dShape& s = p.shape;
   p.chunks = ceil_div(s.C_in, kWgmmaChunk);
@@ -114,8 +114,7 @@ void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const 
   float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
   launch(queue,
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
-         weight_gradient_wgmma<kTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pending_dy, pieces,
-         dbias != nullptr);
+         weight_gradient_wgmma<kTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pieces, dbias != nullptr);
   launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
          sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
 }
@@ -131,13 +130,12 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   p.slots = p.phase_slots;
   if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
   const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;
-  if (fits && queue.precision() == Precision::bf16 && x.storage() == Storage::bf16 && in_quads(x, s.C_in) &&
-      in_octets(dy, s.C_out) && in_octets(pending_dy.output.y, s.C_out)) {
-    const auto launch_it = s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128>
-                                                                            : launch_weight_gradient<2, 64>;
-    return launch_it(queue, p, x, pending, dy, pending_dy, dw, dbias, mode);
-  }
-  conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
+  const WindowTensors t{x, pending, nullptr, nullptr, {}, mode, {}, pending_dy, {}};
+  if (!fits || !can_compute(queue, forward, t) || !in_octets(dy, s.C_out))
+    return conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
+  const auto launch_it =
+      s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128> : launch_weight_gradient<2, 64>;
+  launch_it(queue, p, x, pending, dy, dw, dbias, mode);
 }
 
 }  // namespace

@@ -48,16 +48,6 @@ __device__ __forceinline__ Octet load_octet(const float* from) {
   const float4 low = *reinterpret_cast<const float4*>(from), high = *reinterpret_cast<const float4*>(from + 4);
   return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
 }
-/// The octet of body(x, y, e) of two others, pair by pair: registers are the sums'. e counts from `first`.
-template <class Body>
-__device__ __forceinline__ uint4 for_pairs(uint4 x, uint4 y, int first, const Body& body) {
-  const auto pair = [&](unsigned two_x, unsigned two_y, int e) {
-    return pack_bf16(body(float_of(two_x << 16), float_of(two_y << 16), e),
-                     body(float_of(two_x & 0xffff0000u), float_of(two_y & 0xffff0000u), e + 1));
-  };
-  return make_uint4(pair(x.x, y.x, first), pair(x.y, y.y, first + 2), pair(x.z, y.z, first + 4),
-                    pair(x.w, y.w, first + 6));
-}
 __device__ __forceinline__ const uint4& octet_at(const bf16* from) {
   return *reinterpret_cast<const uint4*>(from);
 }
@@ -80,8 +70,20 @@ struct OctetAffine {
   float least;  // 0 with a ReLU, −∞ without
 
   __device__ __forceinline__ uint4 operator()(uint4 packed) const {
-    return for_pairs(packed, packed, 0,
-                     [&](float z, float, int e) { return max_or_nan(fmaf(z, scale.value[e], shift.value[e]), least); });
+    const auto pair = [&](unsigned two, int e) {
+      const float low = fmaf(float_of(two << 16), scale.value[e], shift.value[e]);
+      const float high = fmaf(float_of(two & 0xffff0000u), scale.value[e + 1], shift.value[e + 1]);
+      return pack_bf16(max_or_nan(low, least), max_or_nan(high, least));
+    };
+    return make_uint4(pair(packed.x, 0), pair(packed.y, 2), pair(packed.z, 4), pair(packed.w, 6));
+  }
+};
+/// The same of a chunk of channels, in shared memory.
+struct OctetNorm {
+  alignas(16) float scale[kWgmmaChunk], shift[kWgmmaChunk];
+
+  __device__ __forceinline__ OctetAffine affine(int octet, bool relu) const {
+    return {load_octet(scale + octet * 8), load_octet(shift + octet * 8), relu ? 0 : -INFINITY};
   }
 };
 
@@ -102,7 +104,7 @@ struct WgmmaWindow {
     struct {
       uint4 slab[2][kOctets][kSlots];
       uint4 weights[kWeightBuffers][kOctets][kColumns];
-      NormShared<kWgmmaChunk> norm[2];  // of a slab's channels, where a normalisation is pending
+      OctetNorm norm[2];  // of a slab's channels, where a normalisation is pending
     } in;
     struct {
       float tile[kRows][kPitch];
@@ -114,61 +116,37 @@ struct WgmmaWindow {
   const WindowProduct& p;
   const WindowBlock& block;
   Shared& shared;
-  uint4 y[kGradient ? kOwnSlots : 1];  // of the output whose gradient is pending, for the thread's slots
 
   static __device__ __forceinline__ int octet() { return thread_number() % kOctets; }
 
   /// Starts the copy of a slab as it is in memory, rows outside of the record as zeros. A thread copies and later
   /// normalises the slots thread / 8, thread / 8 + kSlotsAtOnce, … of one octet.
-  __device__ __forceinline__ void start_slab(const Slab& slab, int buffer, const bf16* in,
-                                             const PendingGradient& gradient) {
+  __device__ __forceinline__ void start_slab(const Slab& slab, int buffer, const bf16* in) const {
     const int c = slab.chunk * kWgmmaChunk + octet() * 8;
-    const int64_t record = int64_t{block.record} * p.in_rows * p.in_channels + c;
-    for_each_slot(slab, [&](int i, int slot, int row) {
-      const bool exists = is_row(row) && c < p.in_channels;
-      const int64_t at = record + int64_t{row} * p.in_channels;
-      copy_octet(&shared.in.slab[buffer][octet()][slot], in + (exists ? at : 0), exists, c, p.in_channels);
-      if constexpr (kGradient)
-        if (gradient.offset && exists) y[i] = octet_at(gradient.output.y.as<bf16>() + at);
+    const bf16* record = in + int64_t{block.record} * p.in_rows * p.in_channels;
+    uint4* const slots = shared.in.slab[buffer][octet()];
+    for_each_slot(slab, [&](int slot, int row) {
+      copy_octet(slots + slot, is_row(row) ? record + (row * p.in_channels + c) : in, is_row(row), c, p.in_channels);
     });
   }
 
   /// What a pending normalisation needs of the slab's channels; a barrier must follow.
-  __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending,
-                                            const PendingGradient& gradient) const {
-    NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
-    if constexpr (kGradient) {
-      if (gradient.offset) norm.fill(gradient, block.record, p.N, slab.chunk * kWgmmaChunk, p.in_channels);
-    } else {
-      const int c = slab.chunk * kWgmmaChunk + thread_number();
-      if (!pending.scale || thread_number() >= kWgmmaChunk) return;
-      const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
-      norm.scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
-      norm.shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
-    }
+  __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending) const {
+    if (!pending.scale || thread_number() >= kWgmmaChunk) return;
+    const int c = slab.chunk * kWgmmaChunk + thread_number();
+    const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
+    shared.in.norm[buffer].scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
+    shared.in.norm[buffer].shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
   }
 
-  /// Normalises what the thread copied, where that is pending, or takes it back through a normalisation. Padding stays
-  /// zero. The copies must be there.
-  __device__ __forceinline__ void transform_slab(const Slab& slab, int buffer, const PendingAffine& pending,
-                                                 const PendingGradient& gradient) {
-    const NormShared<kWgmmaChunk>& norm = shared.in.norm[buffer];
+  /// Normalises what the thread copied, where that is pending. Padding stays zero. The copies must be there.
+  __device__ __forceinline__ void transform_slab(const Slab& slab, int buffer, const PendingAffine& pending) const {
+    if (!pending.scale) return;
+    const OctetAffine affine = shared.in.norm[buffer].affine(octet(), pending.relu);
     uint4* const slots = shared.in.slab[buffer][octet()];
-    if constexpr (kGradient) {
-      if (!gradient.offset || slab.chunk * kWgmmaChunk + octet() * 8 >= p.in_channels) return;
-      for_each_slot(slab, [&](int i, int slot, int row) {
-        if (is_row(row))
-          slots[slot] = for_pairs(slots[slot], y[i], octet() * 8, [&](float dz, float y_value, int e) {
-            return norm.dy(dz, y_value, e, gradient.output.relu);
-          });
-      });
-    } else if (pending.scale) {
-      const OctetAffine affine{load_octet(norm.scale + octet() * 8), load_octet(norm.shift + octet() * 8),
-                               pending.relu ? 0 : -INFINITY};
-      for_each_slot(slab, [&](int, int slot, int row) {
-        if (is_row(row)) slots[slot] = affine(slots[slot]);
-      });
-    }
+    for_each_slot(slab, [&](int slot, int row) {
+      if (is_row(row)) slots[slot] = affine(slots[slot]);
+    });
   }
 
   /// Starts the copy of one tap's weights, which pack_octets laid out as they lie in shared memory.
@@ -184,7 +162,7 @@ struct WgmmaWindow {
   __device__ __forceinline__ bool is_row(int row) const {
     return static_cast<unsigned>(row) < static_cast<unsigned>(p.in_rows);
   }
-  /// body(i, slot, row, which may be outside of the record) for the thread's i-th slot.
+  /// body(slot, row, which may be outside of the record) for the thread's slots.
   template <class Body>
   __device__ __forceinline__ void for_each_slot(const Slab& slab, const Body& body) const {
     const int slots = kRows + (slab.taps - 1) * p.tap_slots, step = kGradient ? 1 : p.stride;
@@ -192,7 +170,7 @@ struct WgmmaWindow {
     int row = block.first_row(p, slab.phase) + (block.first_output + slab.first_tap * p.tap_slots + first) * step;
 #pragma unroll
     for (int i = 0; i < kOwnSlots; ++i, row += kSlotsAtOnce * step)
-      if (first + i * kSlotsAtOnce < slots) body(i, first + i * kSlotsAtOnce, row);
+      if (first + i * kSlotsAtOnce < slots) body(first + i * kSlotsAtOnce, row);
   }
 };
 
@@ -352,8 +330,7 @@ template <bool kGradient, int kRows, int kColumns>
 __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRows, kColumns))
     window_product_wgmma(WindowProduct p,
                          const bf16* __restrict__ in,       // [N, in_rows, in_channels]
-                         PendingAffine pending,             // of `in`
-                         PendingGradient pending_gradient,  // of `in`
+                         PendingAffine pending,             // of `in`; forward
                          const uint4* __restrict__ packed,  // [panels, chunks, K, kOctets, kColumns]
                          const float* __restrict__ bias,    // [out_channels] or null
                          bf16* __restrict__ out,            // [N, out_rows, out_channels]
@@ -364,7 +341,7 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
   using Window = WgmmaWindow<kGradient, kRows, kColumns>;
   auto& shared = *dynamic_shared<typename Window::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);
-  Window window{p, block, shared, {}};
+  const Window window{p, block, shared};
   float sum[Window::kSums];
 
   // The weights of a block's taps follow each other in memory, chunk by chunk.
@@ -385,14 +362,14 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
   Slab slab = Slab::first(p, block), next = slab;
   int buffer = 0;
   if (steps > 0) {
-    window.start_slab(slab, buffer, in, pending_gradient);
+    window.start_slab(slab, buffer, in);
     cp_async_commit();
     start_weights(0);
     start_weights(1);
-    window.load_norm(slab, buffer, pending, pending_gradient);
+    window.load_norm(slab, buffer, pending);
     cp_async_wait<2>();
     __syncthreads();
-    window.transform_slab(slab, buffer, pending, pending_gradient);
+    window.transform_slab(slab, buffer, pending);
     next = slab.next(p, block);
   }
   const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
@@ -413,8 +390,8 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     __syncthreads();
     const bool more = next.chunk < p.chunks;
     if (tap == 0 && more) {
-      window.start_slab(next, buffer ^ 1, in, pending_gradient);
-      window.load_norm(next, buffer ^ 1, pending, pending_gradient);
+      window.start_slab(next, buffer ^ 1, in);
+      window.load_norm(next, buffer ^ 1, pending);
       if (slab.taps == 1) __syncthreads();  // otherwise the next step's comes before the transformation
     }
     start_weights(step + 2);
@@ -430,7 +407,7 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     wgmma_commit();
     if (tap == slab.taps - 1 && more) {
       if (slab.taps < 3) cp_async_wait<0>();  // otherwise this step's wait was for the slab too
-      window.transform_slab(next, buffer ^ 1, pending, pending_gradient);
+      window.transform_slab(next, buffer ^ 1, pending);
     }
   }
   wgmma_wait<0>();

@@ -8,8 +8,8 @@
 //   z    octet 0 | slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
 //   dy   octet 0 | l = 0  | l = 1  | …
 //
-// Four warpgroups share the taps. While they multiply unit u, the copy of unit u + 1 arrives, and its threads normalise
-// in place what each of them copied.
+// Four warpgroups share the taps. While they multiply unit u, the copies of units u + 1 and u + 2 arrive, and threads
+// normalise in place what each of them copied of u + 1.
 #pragma once
 
 #include "kernels/conv1d/conv1d_weight_gradient.cuh"
@@ -34,18 +34,16 @@ struct WgmmaGradient {
 template <int kTaps, int kColumns>
 struct WgmmaGradientKernel {
   static constexpr int kWarpgroups = 4, kThreads = 128 * kWarpgroups;
-  static constexpr int kDepth = 128;
-  static constexpr int kMostSlots = 288;  // two phases, of a stride of 2
+  static constexpr int kDepth = 128, kBuffers = 3;
+  static constexpr int kMostSlots = 272;  // two phases, of a stride of 2, with some taps
   // One slot more than is used: neighbouring octets then lie in different banks.
   static constexpr int kZPitch = kMostSlots + 1, kDyPitch = kDepth + 1;
   static constexpr int kDyOctets = kColumns / 8;
 
   struct Shared {
-    uint4 z[2][kOctets][kZPitch];
-    uint4 dy[2][kDyOctets][kDyPitch];
-    uint4 y[kDyOctets][kDyPitch];  // of the output whose gradient is pending
-    NormShared<kWgmmaChunk> z_norm;
-    NormShared<kColumns> dy_norm;
+    uint4 z[kBuffers][kOctets][kZPitch];
+    uint4 dy[kBuffers][kDyOctets][kDyPitch];
+    OctetNorm norm;                              // of the block's channels of z, where a normalisation is pending
     float bias[kThreads / kDyOctets][kColumns];  // a thread's sums of dy; no registers are left for them
   };
 
@@ -85,66 +83,47 @@ struct WgmmaGradientKernel {
     }
   }
 
-  __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy,
-                                        const bf16* y) const {
+  __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy) const {
     const int octet = thread_number() % kOctets, c = first_c + octet * 8;
-    const bf16* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c;
+    const bf16* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in;
     for_each_slot(unit, [&](int slot, int row, bool exists) {
-      exists = exists && c < p.shape.C_in;
-      copy_octet(&shared.z[buffer][octet][slot], exists ? record + int64_t{row} * p.shape.C_in : x, exists, c,
+      copy_octet(&shared.z[buffer][octet][slot], exists ? record + (row * p.shape.C_in + c) : x, exists, c,
                  p.shape.C_in);
     });
     const int dy_octet = thread_number() % kDyOctets;
     for_each_dy(unit, [&](int l, int64_t at, bool exists) {
       cp_async<16>(&shared.dy[buffer][dy_octet][l], exists ? dy + at : dy, exists);
-      if (y) cp_async<16>(&shared.y[dy_octet][l], exists ? y + at : dy, exists);
     });
-    cp_async_commit();
   }
 
   /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the bias gradient.
   __device__ __forceinline__ void transform(const Unit& unit, int buffer, const PendingAffine& pending,
-                                            const PendingGradient& gradient, bool with_bias) const {
-    const int octet = thread_number() % kOctets;
+                                            bool with_bias) const {
     if (pending.scale) {
-      const float least = pending.relu ? 0 : -INFINITY;
+      const int octet = thread_number() % kOctets;
+      const OctetAffine affine = shared.norm.affine(octet, pending.relu);
+      uint4* const slots = shared.z[buffer][octet];
       for_each_slot(unit, [&](int slot, int, bool exists) {
-        uint4& at = shared.z[buffer][octet][slot];
-        if (exists)
-          at = for_pairs(at, at, octet * 8, [&](float z, float, int e) {
-            return max_or_nan(fmaf(z, shared.z_norm.scale[e], shared.z_norm.shift[e]), least);
-          });
+        if (exists) slots[slot] = affine(slots[slot]);
       });
     }
-    if (!gradient.offset && !with_bias) return;
+    if (!with_bias) return;
     const int dy_octet = thread_number() % kDyOctets;
-    for_each_dy(unit, [&](int l, int64_t, bool exists) {
-      if (!exists) return;
-      uint4& at = shared.dy[buffer][dy_octet][l];
-      Octet dy = unpack(at);
-      if (gradient.offset) {
-        const Octet y = unpack(shared.y[dy_octet][l]);
+    float* const bias = &shared.bias[thread_number() / kDyOctets][dy_octet * 8];
+    for_each_dy(unit, [&](int l, int64_t, bool) {
+      const Octet dy = unpack(shared.dy[buffer][dy_octet][l]);
 #pragma unroll
-        for (int e = 0; e < 8; ++e)
-          dy.value[e] = shared.dy_norm.dy(dy.value[e], y.value[e], dy_octet * 8 + e, gradient.output.relu);
-        at = pack(dy);
-      }
-      float* const bias = &shared.bias[thread_number() / kDyOctets][dy_octet * 8];
-      if (with_bias)
-#pragma unroll
-        for (int e = 0; e < 8; ++e) bias[e] += dy.value[e];
+      for (int e = 0; e < 8; ++e) bias[e] += dy.value[e];
     });
   }
 
-  /// What pending normalisations need of a record's group, behind a barrier, and a barrier must follow.
-  __device__ __forceinline__ void load_norms(int record, const PendingAffine& pending,
-                                             const PendingGradient& gradient) const {
-    if (gradient.offset) shared.dy_norm.fill(gradient, record, p.shape.N, first_o, p.shape.C_out);
+  /// What a pending normalisation needs of a record's group, behind a barrier, and a barrier must follow.
+  __device__ __forceinline__ void load_norm(int record, const PendingAffine& pending) const {
     const int i = thread_number(), c = first_c + i;
     if (!pending.scale || i >= kWgmmaChunk) return;
     const int64_t at = int64_t{record / (p.shape.N / pending.groups)} * p.shape.C_in + c;
-    shared.z_norm.scale[i] = c < p.shape.C_in ? pending.scale[at] : 0;
-    shared.z_norm.shift[i] = c < p.shape.C_in ? pending.shift[at] : 0;
+    shared.norm.scale[i] = c < p.shape.C_in ? pending.scale[at] : 0;
+    shared.norm.shift[i] = c < p.shape.C_in ? pending.shift[at] : 0;
   }
 };
 
@@ -154,7 +133,6 @@ __global__ void __launch_bounds__(512, 1)
                           const bf16* __restrict__ x,   // [N, L, C_in]
                           PendingAffine pending,        // of x
                           const bf16* __restrict__ dy,  // [N, L_out, C_out]
-                          PendingGradient pending_dy,   // of dy
                           float* __restrict__ pieces,   // [splits, K·C_in·C_out + C_out]
                           bool with_bias) {
   using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
@@ -166,40 +144,46 @@ __global__ void __launch_bounds__(512, 1)
                       channels / p.chunks * kColumns};  // the same records
   const int first_tap = in_split % p.tap_groups * (Kernel::kWarpgroups * kTaps);
   with_bias = with_bias && kernel.first_c == 0 && first_tap == 0;
-  const bf16* const y = pending_dy.offset ? pending_dy.output.y.as<bf16>() : nullptr;
 
   const int64_t units = int64_t{p.shape.N} * p.units_per_record;
   const int64_t begin = units * split / p.splits, end = units * (split + 1) / p.splits;
   typename Kernel::Unit unit{static_cast<int>(begin / p.units_per_record),
                              static_cast<int>(begin % p.units_per_record) * Kernel::kDepth};
-  kernel.start(unit, 0, x, dy, y);
+  typename Kernel::Unit ahead = unit;  // whose copy starts next
+  int left_to_start = static_cast<int>(end - begin);
+  const auto start = [&](int buffer) {
+    if (left_to_start-- > 0) {
+      kernel.start(ahead, buffer, x, dy);
+      ahead = ahead.next(p);
+    }
+    cp_async_commit();
+  };
+  start(0);
+  start(1);
 
   const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
-  const int x_group = p.shape.N / pending.groups, dy_group = p.shape.N / pending_dy.output.groups;
+  const int records_per_group = p.shape.N / pending.groups;
   float sum[kTaps][kColumns / 2];
   if (with_bias)
     for (int e = 0; e < 8; ++e)
       shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = 0;
-  int buffer = 0, groups = -1;
+  int buffer = 0, group = -1;
   bool begun = false;  // the first products overwrite the sums
 #pragma unroll 1
-  for (int left = static_cast<int>(end - begin); left > 0; --left, buffer ^= 1) {
-    cp_async_wait<0>();
-    if (groups != unit.record / x_group + unit.record / dy_group) {  // in all threads alike; it never decreases
-      groups = unit.record / x_group + unit.record / dy_group;
+  for (int left = static_cast<int>(end - begin); left > 0; --left, unit = unit.next(p)) {
+    cp_async_wait<1>();
+    if (group != unit.record / records_per_group) {  // in all threads alike
+      group = unit.record / records_per_group;
       __syncthreads();
-      kernel.load_norms(unit.record, pending, pending_dy);
+      kernel.load_norm(unit.record, pending);
       __syncthreads();
     }
-    kernel.transform(unit, buffer, pending, pending_dy, with_bias);
+    kernel.transform(unit, buffer, pending, with_bias);
     const int positions = p.L_out - unit.first < Kernel::kDepth ? p.L_out - unit.first : Kernel::kDepth;
-    wgmma_wait<0>();  // behind the barrier, the other buffer is no longer read
+    wgmma_wait<0>();  // behind the barrier, the last unit's buffer is no longer read: the one after next goes there
     fence_for_wgmma();
     __syncthreads();
-    if (left > 1) {
-      unit = unit.next(p);
-      kernel.start(unit, buffer ^ 1, x, dy, y);
-    }
+    start((buffer + 2) % Kernel::kBuffers);
     wgmma_fence();
     const auto b = WarpgroupOperand::of(shared.dy[buffer][0], 8 * 16, Kernel::kDyPitch * 16);
 #pragma unroll
@@ -213,6 +197,7 @@ __global__ void __launch_bounds__(512, 1)
     }
     wgmma_commit();
     begun = true;
+    buffer = (buffer + 1) % Kernel::kBuffers;
   }
   wgmma_wait<0>();
 

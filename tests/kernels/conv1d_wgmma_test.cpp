@@ -37,33 +37,27 @@ std::vector<float> widened(const std::vector<bf16>& values) {
   return result;
 }
 
-/// A convolution with everything that may be pending, of bf16 series.
+/// A convolution of bf16 series, of a normalised input where that `pends`; gradients are finished.
 struct WgmmaProblem {
   static constexpr int kGroups = 2;
   Conv1dShape s;
   bool pends;
-  std::vector<bf16> x, dy, y, before;
+  std::vector<bf16> x, dy, before;
   std::vector<float> w, bias;
-  std::vector<float> in_scale, in_shift, in_mean, out_scale, out_shift, out_mean, offset, slope;
+  std::vector<float> in_scale, in_shift, in_mean;
 
   WgmmaProblem(const Conv1dShape& shape, bool pending) : s(shape), pends(pending) {
     const auto series = [](int64_t count, uint32_t which) { return rounded(random_normal(size_t(count), which)); };
-    x = series(s.input_size(), 1), dy = series(s.output_size(), 2), y = series(s.output_size(), 3);
+    x = series(s.input_size(), 1), dy = series(s.output_size(), 2);
     before = series(s.input_size(), 4);
     w = random_normal(size_t(s.weight_size()), 5), bias = random_normal(size_t(s.C_out), 6);
     for (float& weight : w) weight /= std::sqrt(static_cast<float>(s.K * s.C_in));
     uint32_t which = 7;
     for (auto* values : {&in_scale, &in_shift, &in_mean}) *values = random_normal(size_t(kGroups * s.C_in), which++);
-    for (auto* values : {&out_scale, &out_shift, &out_mean, &offset, &slope})
-      *values = random_normal(size_t(kGroups * s.C_out), which++);
   }
 
   PendingAffine affine(OnDevice& d) const {
     return pends ? PendingAffine{d.in(in_scale), d.in(in_shift), kGroups, true} : PendingAffine{};
-  }
-  PendingGradient gradient(OnDevice& d) const {
-    if (!pends) return {};
-    return {{d.in(y), d.in(out_mean), d.in(out_scale), d.in(out_shift), kGroups, true}, d.in(offset), d.in(slope)};
   }
   RecordGradientSums sums(OnDevice& d, std::vector<float>& g, std::vector<float>& gd) const {
     if (!pends) return {};
@@ -77,7 +71,7 @@ struct Results {
   std::vector<float> mean, m2, g, gd, g_added, gd_added, dw, dbias;
 
   Results(const Conv1dKernels& conv, const WgmmaProblem& p)
-      : y(p.y.size(), to_bf16(NAN)), dz(p.x.size(), to_bf16(NAN)), dz_added(p.before) {
+      : y(p.dy.size(), to_bf16(NAN)), dz(p.x.size(), to_bf16(NAN)), dz_added(p.before) {
     const auto N = static_cast<size_t>(p.s.N);
     mean = m2 = std::vector<float>(N * p.s.C_out, NAN);
     g = gd = std::vector<float>(N * p.s.C_in, NAN);
@@ -85,11 +79,11 @@ struct Results {
     g_added = gd_added = g;
     OnDevice d(Precision::bf16);
     conv.forward(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.w), d.in(p.bias), d.out(y), {d.out(mean), d.out(m2)});
-    conv.input_gradient(d.queue(), p.s, d.in(p.dy), p.gradient(d), d.in(p.w), d.out(dz), GradientMode::overwrite,
+    conv.input_gradient(d.queue(), p.s, d.in(p.dy), {}, d.in(p.w), d.out(dz), GradientMode::overwrite,
                         p.sums(d, g, gd));
-    conv.input_gradient(d.queue(), p.s, d.in(p.dy), p.gradient(d), d.in(p.w), d.out(dz_added), GradientMode::accumulate,
+    conv.input_gradient(d.queue(), p.s, d.in(p.dy), {}, d.in(p.w), d.out(dz_added), GradientMode::accumulate,
                         p.sums(d, g_added, gd_added));
-    conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), p.gradient(d), d.out(dw), d.out(dbias),
+    conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), {}, d.out(dw), d.out(dbias),
                          GradientMode::overwrite);
   }
 };

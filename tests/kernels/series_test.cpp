@@ -274,7 +274,7 @@ TEST_CASE("series: BatchNorm, pooling and element-wise kernels of bf16 series ro
 
 TEST_CASE("series: two that are stored differently, and a kernel of f32 alone, are refused with the kernel's name") {
   const std::vector<float> x = input(8, 1);
-  std::vector<bf16> y = rounded(x);
+  std::vector<bf16> y = rounded(x), out(8);
   OnDevice d;
   if (device() != Device::cpu) {
     try {
@@ -285,7 +285,6 @@ TEST_CASE("series: two that are stored differently, and a kernel of f32 alone, a
     }
     const Conv1dShape shape{1, 8, 1, 1, 1};
     const std::vector<float> w{1};
-    std::vector<bf16> out(8);
     CHECK_THROWS_WITH_AS(
         conv1d_kernels(device()).forward(d.queue(), shape, d.in(y), {}, d.in(w), nullptr, d.out(out), {}),
         doctest::Contains("need that precision, not f32"), Error);

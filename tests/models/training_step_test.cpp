@@ -6,6 +6,7 @@
 #include <array>
 
 #include "augment/views.h"
+#include "kernels/conv1d/implementation.h"
 #include "models/byol.h"
 #include "models/contrastive_objective.h"
 #include "models/masked_reconstruction.h"
@@ -16,6 +17,7 @@
 
 using namespace systole;
 using namespace systole::models;
+using namespace systole::kernels;
 
 namespace {
 
@@ -192,4 +194,26 @@ TEST_CASE("training step: the losses of the cpu, within the roundings of a preci
                         tolerance[static_cast<size_t>(precision)], std::string(name(precision)));
     }
   }
+}
+
+TEST_CASE("training step: with convolutions by wgmma it is captured as well, and has the losses of the cpu") {
+  if (test::device() == Device::cpu) return;
+  const test::PrecisionScope scope(Precision::bf16);
+  const Convolution before = convolution();
+  set_convolution(Convolution::wgmma);
+  const bool by_wgmma = convolves_by_wgmma(test::device());  // not on every GPU
+  const auto wide = [](ParameterStore& store) -> std::unique_ptr<Objective> {
+    EncoderOptions encoder = test::narrow("ECGEncoder1DCNN", kLeads);
+    encoder.width = 16;
+    return std::make_unique<ContrastiveObjective>(
+        store, ContrastiveOptions{.network = {.encoder = encoder, .hidden_size = 8, .projection_size = 4},
+                                  .loss = {.temperature = 0.5f}});
+  };
+  const Run run{.optimizer = {.kind = OptimizerOptions::Kind::sgd}, .learning_rate = 1e-4};
+  if (by_wgmma) {
+    const Outcome captured = train(test::device(), true, wide, run);
+    check_same_bits(captured, train(test::device(), false, wide, run));
+    test::check_close(captured.losses(), train(Device::cpu, true, wide, run).losses(), 5e-2, "losses");
+  }
+  set_convolution(before);
 }
