@@ -178,29 +178,49 @@ __device__ __forceinline__ Quad read_at(const Block& block, int l, const Read& r
   return value;
 }
 
-__device__ __forceinline__ Quad load(const Block& block, const Calibration& own, int l) {
+/// The view of the record itself. Two loops, so that the registers of the one are not also the other's.
+__device__ __forceinline__ void load(const Block& block) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
-  Quad value{};
-  if (plan.kept.contains(l)) {
-    if (plan.rotated) {
-      const Quad vector = read_at(block, l, [&](int i) { return read_vector(block, i); });
-      for_leads([&](int s) {
-        if (s < block.count)
-          for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
-      });
-    } else {
-      const int16_t* samples = block.record(block.name.record);
-      value = own(read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
+  const int thread = static_cast<int>(threadIdx.x);
+  if (plan.rotated) {
+    for (int l = thread; l < block.L(); l += kThreads) {
+      Quad value{};
+      if (plan.kept.contains(l)) {
+        const Quad vector = read_at(block, l, [&](int i) { return read_vector(block, i); });
+        for_leads([&](int s) {
+          if (s < block.count)
+            for (int k = 0; k < 3; ++k) value.lead[s] += shared.to_lead[s][k] * vector.lead[k];
+        });
+      }
+      block.x[l] = value;
     }
+    return;
   }
-  if (plan.mixed) {
-    const auto partner = static_cast<uint32_t>(~shared.mixup_key[0]);
-    value = value * plan.own_weight + read_millivolts(block, partner, plan.start + l) * (1 - plan.own_weight);
+  const Calibration calibration(block, block.name.record);
+  const int16_t* samples = block.record(block.name.record);
+  for (int l = thread; l < block.L(); l += kThreads) {
+    Quad value{};
+    if (plan.kept.contains(l))
+      value = calibration(read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
+    block.x[l] = value;
   }
-  if (plan.cut && plan.cut_segment.contains(l))
-    value = read_millivolts(block, static_cast<uint32_t>(~shared.cutmix_key[0]), plan.start + l);
-  return value;
+}
+
+/// What mixup and CutMix put in from other records.
+__device__ __forceinline__ void mix(const Block& block) {
+  const Shared& shared = block.shared;
+  const ViewPlan& plan = shared.plan;
+  for (int l = static_cast<int>(threadIdx.x); l < block.L(); l += kThreads) {
+    Quad value = block.x[l];
+    if (plan.mixed) {
+      const auto partner = static_cast<uint32_t>(~shared.mixup_key[0]);
+      value = value * plan.own_weight + read_millivolts(block, partner, plan.start + l) * (1 - plan.own_weight);
+    }
+    if (plan.cut && plan.cut_segment.contains(l))
+      value = read_millivolts(block, static_cast<uint32_t>(~shared.cutmix_key[0]), plan.start + l);
+    block.x[l] = value;
+  }
 }
 
 /// Zero-phase band-pass: the transform of the circle, times a response that is real, transformed back.
@@ -385,7 +405,7 @@ __device__ void write(const Block& block, S* out) {  // [L, C], from the first l
 
 /// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.
 template <class S>
-__global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
+__global__ __launch_bounds__(kThreads, 3) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
                                                           uint64_t seed, StepNumber step, int P,
                                                           S* __restrict__ views) {  // [V·N, L, C]
   Shared& shared = *dynamic_shared<Shared>();
@@ -402,8 +422,8 @@ __global__ __launch_bounds__(kThreads, 2) void make_views(ViewShape shape, ViewS
   const ViewPlan& plan = shared.plan;
   if (plan.mixed || plan.cut) find_partners(block);
   if (plan.rotated) prepare_rotation(block);
-  const Calibration own(block, block.name.record);
-  for (int l = static_cast<int>(threadIdx.x); l < shape.L; l += kThreads) block.x[l] = load(block, own, l);
+  load(block);
+  if (plan.mixed || plan.cut) mix(block);
   if (plan.filtered) band_pass(block, P);
   scale_and_add(block);
   __syncthreads();
