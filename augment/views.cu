@@ -156,6 +156,7 @@ __device__ Quad read_vector(const Block& block, int i) {
   const Shared& shared = block.shared;
   const int16_t* from = block.record(block.name.record) + static_cast<size_t>(i) * block.shape.C;
   Quad vector{{shared.vector_offset[0], shared.vector_offset[1], shared.vector_offset[2], 0}};
+#pragma unroll 1  // the registers of more would keep a block from the multiprocessor
   for (int c = 0; c < block.shape.C; ++c) {
     const auto sample = static_cast<float>(from[c]);
     for (int k = 0; k < 3; ++k) vector.lead[k] += shared.to_vector[k][c] * sample;
@@ -405,7 +406,7 @@ __device__ void write(const Block& block, S* out) {  // [L, C], from the first l
 
 /// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.
 template <class S>
-__global__ __launch_bounds__(kThreads, 3) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
+__global__ __launch_bounds__(kThreads, 4) void make_views(ViewShape shape, ViewSource source, Recipe recipe,
                                                           uint64_t seed, StepNumber step, int P,
                                                           S* __restrict__ views) {  // [V·N, L, C]
   Shared& shared = *dynamic_shared<Shared>();

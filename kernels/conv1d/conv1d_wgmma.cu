@@ -46,7 +46,8 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
     if (t.sums.g) tile_sums.g = first, tile_sums.gd = first + tile_values;
   }
 
-  launch(queue, {.grid = {p.K, p.chunks, p.panels}, .block = {kPackThreads}}, pack_octets<kColumns>, p, t.w, packed);
+  launch(queue, {.grid = {int64_t{p.K} * kOctets, p.chunks, p.panels}, .block = {kColumns}}, pack_octets<kColumns>, p,
+         t.w, packed);
   launch(queue,
          {.grid = {int64_t{p.N} * tiles * p.panels},
           .block = {Window::kThreads},

@@ -52,16 +52,18 @@ __device__ __forceinline__ const uint4& octet_at(const bf16* from) {
   return *reinterpret_cast<const uint4*>(from);
 }
 
-/// Starts the copy of an octet from channel c on of a row that has `channels`; zeros stand for the channels beyond and,
-/// where it does not exist, for all. A row of 12 leads has an octet and a half: its octets are 8-byte aligned.
-__device__ __forceinline__ void copy_octet(uint4* to, const bf16* from, bool exists, int c, int channels) {
-  if (channels % 8 == 0) {  // in all threads alike
-    cp_async<16>(to, from, exists && c < channels);
-    return;
+/// Starts the copy of an octet of `channels` that remain in its row, all of them where kWhole; zeros stand for the
+/// others and, where it does not exist, for all. A row of 12 leads has an octet and a half: its octets are 8-byte
+/// aligned.
+template <bool kWhole>
+__device__ __forceinline__ void copy_octet(uint4* to, const bf16* from, bool exists, int channels) {
+  if constexpr (kWhole) {
+    cp_async<16>(to, from, exists && channels > 0);
+  } else {
+    auto* const halves = reinterpret_cast<uint2*>(to);
+    cp_async<8>(halves, from, exists && channels > 0);
+    cp_async<8>(halves + 1, from + 4, exists && channels > 4);
   }
-  auto* const halves = reinterpret_cast<uint2*>(to);
-  cp_async<8>(halves, from, exists && c < channels);
-  cp_async<8>(halves + 1, from + 4, exists && c + 4 < channels);
 }
 
 /// A pending normalisation of one octet of channels, in registers.
@@ -116,25 +118,34 @@ struct WgmmaWindow {
   const WindowProduct& p;
   const WindowBlock& block;
   Shared& shared;
+  int group;  // of the record, where a normalisation is pending
 
   static __device__ __forceinline__ int octet() { return thread_number() % kOctets; }
 
   /// Starts the copy of a slab as it is in memory, rows outside of the record as zeros. A thread copies and later
   /// normalises the slots thread / 8, thread / 8 + kSlotsAtOnce, … of one octet.
   __device__ __forceinline__ void start_slab(const Slab& slab, int buffer, const bf16* in) const {
-    const int c = slab.chunk * kWgmmaChunk + octet() * 8;
-    const bf16* record = in + int64_t{block.record} * p.in_rows * p.in_channels;
-    uint4* const slots = shared.in.slab[buffer][octet()];
-    for_each_slot(slab, [&](int slot, int row) {
-      copy_octet(slots + slot, is_row(row) ? record + (row * p.in_channels + c) : in, is_row(row), c, p.in_channels);
-    });
+    const auto start = [&]<bool kWhole>() {
+      const int c = slab.chunk * kWgmmaChunk + octet() * 8, left = p.in_channels - c;
+      const bf16* from = in + (int64_t{block.record} * p.in_rows + first_row(slab)) * p.in_channels + c;
+      const int64_t next = int64_t{kSlotsAtOnce * step()} * p.in_channels;
+      uint4* const slots = shared.in.slab[buffer][octet()];
+      for_each_slot(slab, [&](int slot, int row) {
+        copy_octet<kWhole>(slots + slot, from, is_row(row), left);
+        from += next;
+      });
+    };
+    if (p.in_channels % 8 == 0)  // in all threads alike
+      start.template operator()<true>();
+    else
+      start.template operator()<false>();
   }
 
   /// What a pending normalisation needs of the slab's channels; a barrier must follow.
   __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending) const {
     if (!pending.scale || thread_number() >= kWgmmaChunk) return;
     const int c = slab.chunk * kWgmmaChunk + thread_number();
-    const int64_t at = int64_t{block.record / (p.N / pending.groups)} * p.in_channels + c;
+    const int64_t at = int64_t{group} * p.in_channels + c;
     shared.in.norm[buffer].scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
     shared.in.norm[buffer].shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
   }
@@ -162,14 +173,21 @@ struct WgmmaWindow {
   __device__ __forceinline__ bool is_row(int row) const {
     return static_cast<unsigned>(row) < static_cast<unsigned>(p.in_rows);
   }
-  /// body(slot, row, which may be outside of the record) for the thread's slots.
+  __device__ __forceinline__ int step() const {
+    return kGradient ? 1 : p.stride;
+  }
+  /// Of the thread's first slot.
+  __device__ __forceinline__ int first_row(const Slab& slab) const {
+    return block.first_row(p, slab.phase) +
+           (block.first_output + slab.first_tap * p.tap_slots + thread_number() / kOctets) * step();
+  }
+  /// body(slot, row, which may be outside of the record) for the thread's slots, in order.
   template <class Body>
   __device__ __forceinline__ void for_each_slot(const Slab& slab, const Body& body) const {
-    const int slots = kRows + (slab.taps - 1) * p.tap_slots, step = kGradient ? 1 : p.stride;
-    const int first = thread_number() / kOctets;
-    int row = block.first_row(p, slab.phase) + (block.first_output + slab.first_tap * p.tap_slots + first) * step;
+    const int slots = kRows + (slab.taps - 1) * p.tap_slots, first = thread_number() / kOctets;
+    int row = first_row(slab);
 #pragma unroll
-    for (int i = 0; i < kOwnSlots; ++i, row += kSlotsAtOnce * step)
+    for (int i = 0; i < kOwnSlots; ++i, row += kSlotsAtOnce * step())
       if (first + i * kSlotsAtOnce < slots) body(first + i * kSlotsAtOnce, row);
   }
 };
@@ -272,7 +290,7 @@ struct WgmmaOutputs {
     const float mean = total.a / static_cast<float>(block.outputs);
     const int64_t to = (int64_t{block.record} * p.row_tiles + block.first_output / kRows) * p.out_channels + q;
     tile_mean[to] = mean + shared.out.tile[0][column] + (bias ? bias[q] : 0);
-    tile_m2[to] = total.b - total.a * mean;
+    tile_m2[to] = max_or_nan(total.b - total.a * mean, 0);
   }
 
   /// `tile_number` is that of the block among the tiles of its record.
@@ -341,7 +359,7 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
   using Window = WgmmaWindow<kGradient, kRows, kColumns>;
   auto& shared = *dynamic_shared<typename Window::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);
-  const Window window{p, block, shared};
+  const Window window{p, block, shared, pending.scale ? block.record / (p.N / pending.groups) : 0};
   float sum[Window::kSums];
 
   // The weights of a block's taps follow each other in memory, chunk by chunk.
@@ -433,28 +451,27 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
 }
 
 /// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole chunks
-/// and panels, in the order of taps(). A block packs those of one tap and chunk; a thread eight channels of a column.
+/// and panels, in the order of taps(). A block packs an octet of channels of one tap; a thread has a column.
 template <int kColumns>
-__global__ void __launch_bounds__(kPackThreads)
+__global__ void __launch_bounds__(kColumns)
     pack_octets(WindowProduct p,
                 const float* __restrict__ w,   // [K, C_in, C_out]
                 uint4* __restrict__ packed) {  // [panels, chunks, K, kOctets, kColumns]
   const int chunk = static_cast<int>(blockIdx.y), panel = static_cast<int>(blockIdx.z);
-  int phase = 0, i = static_cast<int>(blockIdx.x);
+  const int in_order = static_cast<int>(blockIdx.x) / kOctets, octet = static_cast<int>(blockIdx.x) % kOctets;
+  int phase = 0, i = in_order;
   for (; i >= p.taps_of(phase); ++phase) i -= p.taps_of(phase);
   const float* tap = w + int64_t{p.tap(phase, i)} * p.in_channels * p.out_channels;
-  packed += ((int64_t{panel} * p.chunks + chunk) * p.K + blockIdx.x) * (kOctets * kColumns);
-  for (int at = thread_number(); at < kOctets * kColumns; at += kPackThreads) {
-    const int first = chunk * kWgmmaChunk + at / kColumns * 8, q = panel * kColumns + at % kColumns;
-    Octet weights{};
+  const int first = chunk * kWgmmaChunk + octet * 8, q = panel * kColumns + thread_number();
+  Octet weights{};
 #pragma unroll
-    for (int e = 0; e < 8; ++e) {
-      const int c = first + e;
-      if (c < p.in_channels && q < p.out_channels)
-        weights.value[e] = tap[p.gradient ? int64_t{q} * p.in_channels + c : int64_t{c} * p.out_channels + q];
-    }
-    packed[at] = pack(weights);
+  for (int e = 0; e < 8; ++e) {
+    const int c = first + e;
+    if (c < p.in_channels && q < p.out_channels)
+      weights.value[e] = tap[p.gradient ? int64_t{q} * p.in_channels + c : int64_t{c} * p.out_channels + q];
   }
+  packed[(((int64_t{panel} * p.chunks + chunk) * p.K + in_order) * kOctets + octet) * kColumns + thread_number()] =
+      pack(weights);
 }
 
 }  // namespace

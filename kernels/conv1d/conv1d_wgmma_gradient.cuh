@@ -59,41 +59,51 @@ struct WgmmaGradientKernel {
   Shared& shared;
   int first_c, first_o;
 
-  /// body(slot, row, whether the record has it) for the thread's slots, all of one octet.
-  template <class Body>
-  __device__ __forceinline__ void for_each_slot(const Unit& unit, const Body& body) const {
-    const int stride = p.shape.stride;
+  /// begin(row of the first slot), then body(slot, whether the record has it), for the thread's slots of each phase,
+  /// all of one octet; rows are kSlotStep · stride apart.
+  static constexpr int kSlotStep = kThreads / kOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
+  template <class Begin, class Body>
+  __device__ __forceinline__ void for_each_slot(const Unit& unit, const Begin& begin, const Body& body) const {
+    const int stride = p.shape.stride, first = thread_number() / kOctets;
 #pragma unroll 1
-    for (int slot = thread_number() / kOctets; slot < p.slots; slot += kThreads / kOctets) {
-      const bool second = slot >= p.phase_slots;
-      const int m = second ? slot - p.phase_slots : slot, phase = second ? 1 : 0;
-      const int row = (unit.first + m) * stride + phase * p.shape.dilation - p.shape.padding;
-      body(slot, row, row >= 0 && row < p.shape.L);
-    }
-  }
-  /// body(l of the unit, index of the octet in dy, whether it exists) for the thread's rows of dy, all of one octet.
-  template <class Body>
-  __device__ __forceinline__ void for_each_dy(const Unit& unit, const Body& body) const {
-    const int o = first_o + thread_number() % kDyOctets * 8;
-    const int64_t record = int64_t{unit.record} * p.L_out;
-#pragma unroll 1
-    for (int l = thread_number() / kDyOctets; l < kDepth; l += kThreads / kDyOctets) {
-      const bool exists = unit.first + l < p.L_out && o < p.shape.C_out;
-      body(l, (record + unit.first + l) * p.shape.C_out + o, exists);
+    for (int phase = 0; phase < (p.slots > p.phase_slots ? 2 : 1); ++phase) {
+      const int slot = phase * p.phase_slots + first, end = phase == 0 ? p.phase_slots : p.slots;
+      int row = (unit.first + first) * stride + phase * p.shape.dilation - p.shape.padding;
+      begin(row);
+#pragma unroll
+      for (int i = 0; i < kOwnSlots; ++i, row += kSlotStep * stride) {
+        if (slot + i * kSlotStep >= end) break;
+        body(slot + i * kSlotStep, static_cast<unsigned>(row) < static_cast<unsigned>(p.shape.L));
+      }
     }
   }
 
   __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy) const {
-    const int octet = thread_number() % kOctets, c = first_c + octet * 8;
-    const bf16* record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in;
-    for_each_slot(unit, [&](int slot, int row, bool exists) {
-      copy_octet(&shared.z[buffer][octet][slot], exists ? record + (row * p.shape.C_in + c) : x, exists, c,
-                 p.shape.C_in);
-    });
-    const int dy_octet = thread_number() % kDyOctets;
-    for_each_dy(unit, [&](int l, int64_t at, bool exists) {
-      cp_async<16>(&shared.dy[buffer][dy_octet][l], exists ? dy + at : dy, exists);
-    });
+    const auto start_z = [&]<bool kWhole>() {
+      const int octet = thread_number() % kOctets, c = first_c + octet * 8, left = p.shape.C_in - c;
+      const bf16 *record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c, *from = record;
+      const int64_t next = int64_t{kSlotStep * p.shape.stride} * p.shape.C_in;
+      uint4* const slots = shared.z[buffer][octet];
+      for_each_slot(
+          unit, [&](int row) { from = record + int64_t{row} * p.shape.C_in; },
+          [&](int slot, bool exists) {
+            copy_octet<kWhole>(slots + slot, from, exists, left);
+            from += next;
+          });
+    };
+    if (p.shape.C_in % 8 == 0)  // in all threads alike
+      start_z.template operator()<true>();
+    else
+      start_z.template operator()<false>();
+
+    constexpr int kStep = kThreads / kDyOctets;
+    const int octet = thread_number() % kDyOctets, first = thread_number() / kDyOctets, o = first_o + octet * 8;
+    const int left = o < p.shape.C_out ? p.L_out - unit.first - first : 0;
+    const bf16* from = dy + (int64_t{unit.record} * p.L_out + unit.first + first) * p.shape.C_out + o;
+    uint4* const to = &shared.dy[buffer][octet][first];
+#pragma unroll
+    for (int l = 0; l < kDepth; l += kStep, from += int64_t{kStep} * p.shape.C_out)
+      cp_async<16>(to + l, from, l < left);
   }
 
   /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the bias gradient.
@@ -103,18 +113,21 @@ struct WgmmaGradientKernel {
       const int octet = thread_number() % kOctets;
       const OctetAffine affine = shared.norm.affine(octet, pending.relu);
       uint4* const slots = shared.z[buffer][octet];
-      for_each_slot(unit, [&](int slot, int, bool exists) {
-        if (exists) slots[slot] = affine(slots[slot]);
-      });
+      for_each_slot(
+          unit, [](int) {},
+          [&](int slot, bool exists) {
+            if (exists) slots[slot] = affine(slots[slot]);
+          });
     }
     if (!with_bias) return;
-    const int dy_octet = thread_number() % kDyOctets;
-    float* const bias = &shared.bias[thread_number() / kDyOctets][dy_octet * 8];
-    for_each_dy(unit, [&](int l, int64_t, bool) {
-      const Octet dy = unpack(shared.dy[buffer][dy_octet][l]);
+    const int octet = thread_number() % kDyOctets, first = thread_number() / kDyOctets;
+    float* const bias = &shared.bias[first][octet * 8];
+#pragma unroll 1
+    for (int l = first; l < kDepth; l += kThreads / kDyOctets) {
+      const Octet dy = unpack(shared.dy[buffer][octet][l]);
 #pragma unroll
       for (int e = 0; e < 8; ++e) bias[e] += dy.value[e];
-    });
+    }
   }
 
   /// What a pending normalisation needs of a record's group, behind a barrier, and a barrier must follow.

@@ -37,21 +37,21 @@ constexpr int kSpareSlots = 32;  // of a slab beyond a block's outputs
 struct WindowProduct {
   int N, in_rows, in_channels, out_rows, out_channels, K;
   int stride, padding, dilation;
-  bool gradient;  // of the input, instead of forward
-  int period;     // taps k, k + period, … form a phase: s / gcd(s, d)
-  int tap_slots;  // D
-  int classes;    // of positions; the outputs of a class are this far apart
-  int max_slots;  // that the taps of a slab may span beyond its first: longer phases take several slabs
+  bool gradient;                  // of the input, instead of forward
+  int period;                     // taps k, k + period, … form a phase: s / gcd(s, d)
+  int tap_slots;                  // D
+  int classes;                    // of positions; the outputs of a class are this far apart
+  int phase_taps, longer_phases;  // K / period, and K % period: how many phases have a tap more
+  int slab_taps;  // that a slab may have: those that span no more than kSpareSlots; longer phases take several slabs
   int row_tiles;  // of a class
   int panels;     // of kColumns output channels
   int chunks;     // of kChunk input channels
 
   __host__ __device__ int phases() const { return period < K ? period : K; }
-  __host__ __device__ int taps_of(int phase) const { return (K - phase + period - 1) / period; }
+  __host__ __device__ int taps_of(int phase) const { return phase_taps + (phase < longer_phases ? 1 : 0); }
   /// Taps of all phases before.
   __host__ __device__ int taps_before(int phase) const {
-    const int longer = K % period;  // phases with one tap more
-    return phase * (K / period) + (phase < longer ? phase : longer);
+    return phase * phase_taps + (phase < longer_phases ? phase : longer_phases);
   }
   /// Tap i of a phase in the order of its slots: ascending, or in the input gradient descending.
   __host__ __device__ int tap(int phase, int i) const {
@@ -73,7 +73,9 @@ WindowProduct window_product_of(const Conv1dShape& s, bool gradient) {
   p.period = s.stride / g;
   p.tap_slots = s.dilation / g;
   p.classes = gradient ? std::min(s.stride, s.L) : 1;
-  p.max_slots = kSpareSlots;
+  p.phase_taps = s.K / p.period;
+  p.longer_phases = s.K % p.period;
+  p.slab_taps = kSpareSlots / p.tap_slots + 1;
   return p;
 }
 
@@ -154,8 +156,8 @@ struct Slab {
     return slab;
   }
   __device__ __forceinline__ void take_taps(const WindowProduct& p) {
-    const int most = p.max_slots / p.tap_slots + 1, left = p.taps_of(phase) - first_tap;
-    taps = left < most ? left : most;
+    const int left = p.taps_of(phase) - first_tap;
+    taps = left < p.slab_taps ? left : p.slab_taps;
   }
 };
 
