@@ -100,6 +100,20 @@ __device__ double sum_of_ranges(double value, double (&shared)[kRanges][kChannel
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/// use(p, load(p)) for the thread's parts p, in order; loads go out four at a time, before the first is used.
+template <class Load, class Use>
+__device__ __forceinline__ void for_own_parts(int64_t parts, const Load& load, const Use& use) {
+  constexpr int kAtOnce = 4;
+  for (int64_t first = threadIdx.y; first < parts; first += kAtOnce * kRanges) {
+    decltype(load(0)) values[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) values[i] = load(first + i * kRanges < parts ? first + i * kRanges : first);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      if (first + i * kRanges < parts) use(first + i * kRanges, values[i]);
+  }
+}
+
 /// Mean and biased variance of a channel of a group from moments of its parts of n_p rows, the last one perhaps of
 /// fewer:
 ///   mean = Σ n_p mean_p / rows,  M2 = Σ M2_p + n_p (mean_p − mean)²
@@ -111,24 +125,31 @@ struct Moments {
 template <class Part>
 __device__ __forceinline__ Moments combined(int64_t parts, int64_t rows_per_part, int64_t rows, int c, int C,
                                             const Part* part_mean, const Part* part_m2, RangesShared& shared) {
-  const auto rows_of = [&](int64_t p) {
-    return static_cast<double>(p + 1 < parts ? rows_per_part : rows - p * rows_per_part);
-  };
+  const auto usual_rows = static_cast<double>(rows_per_part),
+             last_rows = static_cast<double>(rows - (parts - 1) * rows_per_part);
+  const auto rows_of = [&](int64_t p) { return p + 1 < parts ? usual_rows : last_rows; };
   part_mean += c;
   part_m2 += c;
   double sum = 0;
   if (c < C)
-#pragma unroll 4
-    for (int64_t p = threadIdx.y; p < parts; p += kRanges) sum += rows_of(p) * part_mean[p * C];
+    for_own_parts(
+        parts, [&](int64_t p) { return part_mean[p * C]; }, [&](int64_t p, Part mean) { sum += rows_of(p) * mean; });
   const double mean = sum_of_ranges(sum, shared.first) / static_cast<double>(rows);
 
+  struct Both {
+    Part mean, m2;
+  };
   double m2 = 0;
   if (c < C)
-#pragma unroll 4
-    for (int64_t p = threadIdx.y; p < parts; p += kRanges) {
-      const double delta = part_mean[p * C] - mean;
-      m2 += part_m2[p * C] + rows_of(p) * delta * delta;
-    }
+    for_own_parts(
+        parts,
+        [&](int64_t p) {
+          return Both{part_mean[p * C], part_m2[p * C]};
+        },
+        [&](int64_t p, const Both& part) {
+          const double delta = part.mean - mean;
+          m2 += part.m2 + rows_of(p) * delta * delta;
+        });
   m2 = sum_of_ranges(m2, shared.second);
   return {static_cast<float>(mean), static_cast<float>(m2 / static_cast<double>(rows))};
 }
@@ -392,12 +413,18 @@ __global__ __launch_bounds__(kChannels* kRanges) void finish_sums(int groups, in
   double gamma = 0, beta = 0;
   for (int group = 0; group < groups; ++group) {
     double g = 0, gd = 0;
-    if (c < C)
-#pragma unroll 4
-      for (int64_t p = threadIdx.y; p < pieces; p += kRanges) {
-        g += piece_g[(group * pieces + p) * C + c];
-        gd += piece_gd[(group * pieces + p) * C + c];
-      }
+    if (c < C) {
+      struct Both {
+        float g, gd;
+      };
+      const int64_t first = group * pieces * C + c;
+      for_own_parts(
+          pieces,
+          [&](int64_t p) {
+            return Both{piece_g[first + p * C], piece_gd[first + p * C]};
+          },
+          [&](int64_t, const Both& piece) { g += piece.g, gd += piece.gd; });
+    }
     g = sum_of_ranges(g, shared.first);
     gd = sum_of_ranges(gd, shared.second);
     if (c < C) {

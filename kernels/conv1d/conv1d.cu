@@ -145,8 +145,7 @@ void launch_weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, c
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
          weight_gradient_splits<P, S, kRows, kColumns>, p, x.as<S>(), pending, dy.as<S>(), pending_dy, pieces,
          rows_are_aligned(x, s.C_in), rows_are_aligned(dy, s.C_out), rows_are_aligned(pending_dy.output.y, s.C_out));
-  launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
-         sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
+  launch_sum_splits(queue, pieces, dw, dbias, p.splits, s.weight_size(), s.C_out, mode);
 }
 
 void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,

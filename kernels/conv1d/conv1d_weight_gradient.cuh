@@ -11,6 +11,7 @@
 // time it comes from the L1 cache.
 #pragma once
 
+#include "kernels/common/channel_runs.h"
 #include "kernels/common/pending.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/conv1d_tile.cuh"
@@ -244,33 +245,51 @@ __global__ void __launch_bounds__(2 * kColumns, gradient_blocks(P, kColumns))
   }
 }
 
-/// dw and dbias from the pieces. A warp has 32 neighbouring sums and every kSumWarps-th split; the warps' sums are
-/// added in order.
+/// dw and dbias from the pieces. A thread has V neighbouring sums, a warp 32 · V and every kSumWarps-th split; the
+/// warps' sums are added in order.
 constexpr int kSumWarps = 8;
 
+template <int V>
 struct SumShared {
-  float sum[kSumWarps][32];
+  Vector<V> sum[kSumWarps][32];
 };
 
+template <int V>
 __global__ void __launch_bounds__(32 * kSumWarps)
     sum_splits(const float* __restrict__ pieces,  // [splits, size + bias_size]
                float* __restrict__ dw,            // [size]
                float* __restrict__ dbias,         // [bias_size] or null
                int splits, int64_t size, int64_t bias_size, bool accumulate) {
-  auto& shared = *dynamic_shared<SumShared>();
+  auto& shared = *dynamic_shared<SumShared<V>>();
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
-  const int64_t at = int64_t{blockIdx.x} * 32 + lane, piece = size + bias_size;
-  float sum = 0;
+  const int64_t at = (int64_t{blockIdx.x} * 32 + lane) * V, piece = size + bias_size;
+  Vector<V> sum{};
+  const auto add = [&](const Vector<V>& values) {
+    for (int j = 0; j < V; ++j) sum.lane[j] += values.lane[j];
+  };
   if (at < piece) {
 #pragma unroll 4
-    for (int split = warp; split < splits; split += kSumWarps) sum += pieces[split * piece + at];
+    for (int split = warp; split < splits; split += kSumWarps) add(load<V>(pieces + split * piece + at));
   }
   shared.sum[warp][lane] = sum;
   __syncthreads();
   float* to = at < size ? dw + at : at < piece && dbias ? dbias + (at - size) : nullptr;
   if (warp > 0 || !to) return;
-  for (int w = 1; w < kSumWarps; ++w) sum += shared.sum[w][lane];
-  *to = accumulate ? *to + sum : sum;
+  for (int w = 1; w < kSumWarps; ++w) add(shared.sum[w][lane]);
+  if (accumulate) add(load<V>(to));
+  store(to, sum);
+}
+
+void launch_sum_splits(Queue& queue, const float* pieces, float* dw, float* dbias, int splits, int64_t size,
+                       int64_t bias_size, GradientMode mode) {
+  const bool vectors = size % 4 == 0 && bias_size % 4 == 0 && is_aligned({pieces, dw, dbias});
+  const int V = vectors ? 4 : 1;
+  launch(queue,
+         {.grid = {ceil_div<int64_t>(size + bias_size, 32 * V)},
+          .block = {32, kSumWarps},
+          .shared_bytes = vectors ? sizeof(SumShared<4>) : sizeof(SumShared<1>)},
+         vectors ? sum_splits<4> : sum_splits<1>, pieces, dw, dbias, splits, size, bias_size,
+         mode == GradientMode::accumulate);
 }
 
 }  // namespace

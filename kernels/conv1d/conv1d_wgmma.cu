@@ -116,8 +116,7 @@ void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const 
   launch(queue,
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
          weight_gradient_wgmma<kTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pieces, dbias != nullptr);
-  launch(queue, {.grid = {ceil_div<int64_t>(p.piece, 32)}, .block = {32, kSumWarps}, .shared_bytes = sizeof(SumShared)},
-         sum_splits, pieces, dw, dbias, p.splits, s.weight_size(), int64_t{s.C_out}, mode == GradientMode::accumulate);
+  launch_sum_splits(queue, pieces, dw, dbias, p.splits, s.weight_size(), s.C_out, mode);
 }
 
 void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
