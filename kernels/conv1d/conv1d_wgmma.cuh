@@ -13,7 +13,7 @@
 //   step       s             s + 1         s + 2         one tap each; step s + 1 is issued while step s multiplies
 //   tensor     multiply s    multiply s+1  …
 //   cp.async   weights s + 2 weights s + 3 …             four buffers: s − 1 and s may still be read
-//   warps      at the first tap: load the next slab into registers; at the last: normalise it, store it
+//   warps      at a slab's first tap: start the copy of the next slab; at its last: normalise it in place
 #pragma once
 
 #include "kernels/common/warpgroup.h"

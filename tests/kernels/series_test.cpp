@@ -175,6 +175,10 @@ TEST_CASE("series: BatchNorm, pooling and element-wise kernels of bf16 series ro
     check_rounds_once("apply", [&](Storing& d) {
       bn.apply(d.queue(), norm, d.in(x), d.plain(of.scale), d.plain(of.shift), true, d.out(before));
     });
+    check_rounds_once("dy", [&](Storing& d) {
+      const NormalizedOutput output{d.in(x), d.plain(of.mean), d.plain(of.scale), d.plain(of.shift), kGroups, true};
+      bn.backward_apply(d.queue(), norm, d.in(dy), {output, d.plain(of.mean), d.plain(of.shift)}, d.out(before));
+    });
     check_rounds_once("sums", [&](Storing& d) {
       bn.backward_sums(d.queue(), norm, d.in(dy),
                        {{d.in(x), d.plain(of.mean), d.plain(of.scale), d.plain(of.shift), kGroups, true},
