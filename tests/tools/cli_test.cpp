@@ -305,7 +305,7 @@ TEST_CASE("tools: wrong usage ends with code 2 and names the option and what was
   for (const char* device : {"cpu", "simt"})
     check_refused(fmt::format("supervised {} {} --device {} --conv cudnn", root, file, device), 2,
                   {"cudnn needs the device cuda", device}, out.path());
-  check_refused(fmt::format("pretrain {} {} --conv mine", root, file), 2, {"mine", "systole or cudnn"}, out.path());
+  check_refused(fmt::format("pretrain {} {} --conv mine", root, file), 2, {"mine", "wgmma or cudnn"}, out.path());
   if (!systole::is_available(systole::Device::cuda))
     check_refused(fmt::format("pretrain {} {} --device cuda", root, file), 2, {"the device cuda cannot be used"},
                   out.path());
