@@ -158,6 +158,6 @@ TEST_CASE("simt: what a GPU could not launch is refused, with place and sizes") 
   CHECK(refused({.grid = {1}, .block = {1025}}).find("1024 threads") != std::string::npos);
   CHECK(refused({.grid = {1}, .block = {32, 64}}).find("32 x 64") != std::string::npos);
   CHECK(refused({.grid = {1}, .block = {1, 1, 65}}).find("64 along z") != std::string::npos);
-  CHECK(refused({.grid = {1}, .block = {32}, .shared_bytes = 200 << 10}).find("shared memory") != std::string::npos);
+  CHECK(refused({.grid = {1}, .block = {32}, .shared_bytes = 240 << 10}).find("shared memory") != std::string::npos);
   CHECK_NOTHROW(launch(queue, {.grid = {1}, .block = {32}}, do_nothing));
 }
