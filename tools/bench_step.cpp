@@ -243,7 +243,9 @@ class StepBench {
   double flop_of(const StepSize& size) const {
     const double projector =
         4.0 * simclr_.encoder.width * simclr_.hidden_size + 1.0 * simclr_.hidden_size * simclr_.projection_size;
-    return 2.0 * 3 * kViews * size.batch_size * (models::multiply_adds(simclr_.encoder, size.length) + projector);
+    const int passes = models::encoder_definition(simclr_.encoder.name).single_leads ? o_.leads : 1;
+    return 2.0 * 3 * kViews * size.batch_size *
+           (passes * models::multiply_adds(simclr_.encoder, size.length) + projector);
   }
 
   std::vector<StepResult> measure(const StepSize& size) {

@@ -77,7 +77,7 @@ __device__ __forceinline__ void wgmma_wait() {
 /// sum [64, 64] = a [64, 16] · b [16, 64], + sum with `add`, by all 128 threads of a warpgroup. With w the warp of
 /// four, g = lane / 4 and t = lane % 4, a thread has sum[4n + 2h + i] of row 16w + 8h + g and column 8n + 2t + i.
 template <Major kA, Major kB>
-__device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b, bool add = true) {
+__device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, WarpgroupOperand b, bool add) {
   asm volatile(
       "{ .reg .pred add; setp.ne.b32 add, %36, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
@@ -88,7 +88,7 @@ __device__ __forceinline__ void wgmma(float (&sum)[32], WarpgroupOperand a, Warp
 }
 /// The same of 128 columns.
 template <Major kA, Major kB>
-__device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, WarpgroupOperand b, bool add = true) {
+__device__ __forceinline__ void wgmma(float (&sum)[64], WarpgroupOperand a, WarpgroupOperand b, bool add) {
   asm volatile(
       "{ .reg .pred add; setp.ne.b32 add, %68, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
@@ -126,7 +126,7 @@ __device__ __forceinline__ void wgmma_wait() {}
 
 template <Major kA, Major kB, int kSums>
 __device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] WarpgroupOperand a,
-                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add = true) {
+                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add) {
 #if !defined(__CUDACC__)  // for other targets the kernel is compiled but never launched
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
   for (int n = 0; n < kSums / 4; ++n)

@@ -8,9 +8,9 @@
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kMixRows =
-    64;  // of a block: one warpgroup. Two blocks on a multiprocessor, each at its own pace, let one
-constexpr int kMixThreads = 128;  // multiply while the other exponentiates
+// Of a block: one warpgroup. Two blocks on a multiprocessor, each at its own pace, let one multiply while the other
+// exponentiates.
+constexpr int kMixRows = 64, kMixThreads = 128;
 
 struct WgmmaMixShared {
   WgmmaStage own, other[2];

@@ -6,7 +6,7 @@
 // gradient W Z: no second, transposed copy of Z is needed.
 #pragma once
 
-#include "kernels/common/intrinsics.h"
+#include "kernels/common/octet.h"
 #include "kernels/common/warpgroup.h"
 #include "kernels/contrastive/exponent.h"
 
@@ -32,12 +32,10 @@ __global__ void __launch_bounds__(kWgmmaTile) pack_octets_of_rows(const float* _
                                                                   WgmmaRows to) {
   const int row = static_cast<int>(threadIdx.x), octet = static_cast<int>(blockIdx.y);
   const int64_t i = int64_t{blockIdx.x} * kWgmmaTile + row;
-  float value[8];
+  Octet numbers;
 #pragma unroll
-  for (int e = 0; e < 8; ++e) value[e] = i < to.M && octet * 8 + e < to.D ? z[i * to.D + octet * 8 + e] : 0;
-  to.rows[(int64_t{blockIdx.x} * kWgmmaOctets + octet) * kWgmmaTile + row] =
-      make_uint4(pack_bf16(value[0], value[1]), pack_bf16(value[2], value[3]), pack_bf16(value[4], value[5]),
-                 pack_bf16(value[6], value[7]));
+  for (int e = 0; e < 8; ++e) numbers.value[e] = i < to.M && octet * 8 + e < to.D ? z[i * to.D + octet * 8 + e] : 0;
+  to.rows[(int64_t{blockIdx.x} * kWgmmaOctets + octet) * kWgmmaTile + row] = pack(numbers);
 }
 
 using WgmmaStage = uint4[kWgmmaOctets][kWgmmaTile];

@@ -52,36 +52,21 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
 
   const size_t packed_bytes = sizeof(Value) * kChunk * kColumns * static_cast<size_t>(p.panels) *
                               static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);
-  // What tiles find out of their record: its moments, or the sums of its gradient.
-  const int tiles = p.classes * p.row_tiles;
-  const bool many_tiles = (t.moments.mean || t.sums.g) && tiles > 1;
-  const int64_t outputs = int64_t{p.N} * p.out_channels;
-  const auto tile_values = many_tiles ? static_cast<size_t>(outputs * tiles) : 0;
-  auto* const memory = scratch<std::byte>(queue, packed_bytes + 2 * tile_values * sizeof(float));
+  TileResults<kRows> results(p, t);
+  auto* const memory = scratch<std::byte>(queue, packed_bytes + results.bytes());
   auto* const packed = reinterpret_cast<Value*>(memory);
-  RecordMoments tile_moments = t.moments;
-  RecordGradientSums tile_sums = t.sums;
-  if (many_tiles) {
-    auto* const first = reinterpret_cast<float*>(memory + packed_bytes);
-    if (t.moments.mean) tile_moments = {first, first + tile_values};
-    if (t.sums.g) tile_sums.g = first, tile_sums.gd = first + tile_values;
-  }
+  results.place(memory + packed_bytes);
 
   launch(queue, {.grid = {p.K, p.chunks, p.panels}, .block = {kPackThreads}}, pack_weights<P, kColumns>, p, t.w,
          packed);
   launch(queue,
-         {.grid = {int64_t{p.N} * p.classes * p.row_tiles * p.panels},
+         {.grid = {int64_t{p.N} * p.tiles() * p.panels},
           .block = {Kernel::kThreads},
           .shared_bytes = sizeof(typename Kernel::Shared)},
          window_product<P, S, kRows, kColumns>, p, t.in.as<S>(), t.pending, t.pending_gradient, packed, t.bias,
-         t.out.as<S>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums,
+         t.out.as<S>(), t.mode == GradientMode::accumulate, results.moments.mean, results.moments.m2, results.sums,
          rows_are_aligned(t.in, p.in_channels), rows_are_aligned(t.pending_gradient.output.y, p.in_channels));
-  if (many_tiles && t.sums.g)
-    launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
-  else if (many_tiles)
-    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
-           combine_moments<kRows>, tile_moments.mean, tile_moments.m2, t.moments.mean, t.moments.m2, outputs,
-           p.row_tiles, p.out_rows, p.out_channels);
+  results.join(queue);
 }
 
 /// Chooses the tiles: 128 outputs, unless 64 leave fewer rows empty or there would be too few blocks; 128 channels

@@ -198,7 +198,7 @@ const float* multiplied(Queue& queue, const Conv1dShape& s, const float* x, cons
 const float* output_gradient(Queue& queue, const Conv1dShape& s, const float* dy, const PendingGradient& pending,
                              float* memory) {
   if (!pending.offset) return dy;
-  library_parts.apply_gradient(queue, s.N, s.L_out(), s.C_out, dy, pending, memory);
+  batch_norm.backward_apply(queue, {pending.output.groups, s.N, s.L_out(), s.C_out}, dy, pending, memory);
   return memory;
 }
 

@@ -30,36 +30,22 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
   p.panels = ceil_div(p.out_channels, kColumns);
   p.chunks = ceil_div(p.in_channels, kWgmmaChunk);
 
-  const auto weights = static_cast<size_t>(p.panels * p.chunks * p.K * kOctets * kColumns);
-  // What tiles find out of their record: its moments, or the sums of its gradient.
-  const int tiles = p.classes * p.row_tiles;
-  const bool many_tiles = (t.moments.mean || t.sums.g) && tiles > 1;
-  const int64_t outputs = int64_t{p.N} * p.out_channels;
-  const auto tile_values = many_tiles ? static_cast<size_t>(outputs * tiles) : 0;
-  auto* const memory = scratch<std::byte>(queue, weights * sizeof(uint4) + 2 * tile_values * sizeof(float));
+  const size_t packed_bytes = sizeof(uint4) * kOctets * kColumns * static_cast<size_t>(p.panels) *
+                              static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);
+  TileResults<kRows> results(p, t);
+  auto* const memory = scratch<std::byte>(queue, packed_bytes + results.bytes());
   auto* const packed = reinterpret_cast<uint4*>(memory);
-  RecordMoments tile_moments = t.moments;
-  RecordGradientSums tile_sums = t.sums;
-  if (many_tiles) {
-    auto* const first = reinterpret_cast<float*>(packed + weights);
-    if (t.moments.mean) tile_moments = {first, first + tile_values};
-    if (t.sums.g) tile_sums.g = first, tile_sums.gd = first + tile_values;
-  }
+  results.place(memory + packed_bytes);
 
   launch(queue, {.grid = {int64_t{p.K} * kOctets, p.chunks, p.panels}, .block = {kColumns}}, pack_octets<kColumns>, p,
          t.w, packed);
   launch(queue,
-         {.grid = {int64_t{p.N} * tiles * p.panels},
+         {.grid = {int64_t{p.N} * p.tiles() * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
          window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, packed, t.bias,
-         t.out.as<bf16>(), t.mode == GradientMode::accumulate, tile_moments.mean, tile_moments.m2, tile_sums);
-  if (many_tiles && t.sums.g)
-    launch_add_pieces(queue, tile_sums.g, tile_sums.gd, t.sums.g, t.sums.gd, outputs, tiles, p.out_channels);
-  else if (many_tiles)
-    launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
-           combine_moments<kRows>, tile_moments.mean, tile_moments.m2, t.moments.mean, t.moments.m2, outputs,
-           p.row_tiles, p.out_rows, p.out_channels);
+         t.out.as<bf16>(), t.mode == GradientMode::accumulate, results.moments.mean, results.moments.m2, results.sums);
+  results.join(queue);
 }
 
 /// 128 outputs a tile unless 64 leave fewer rows empty, 128 channels where there are as many.
@@ -73,21 +59,20 @@ void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTen
   launch_it(queue, p, t);
 }
 
-/// Whether these kernels compute a window product: of bf16 series, and of a finished gradient. Values of a record and
-/// rows are counted in ints, padding included.
-bool can_compute(const Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+/// Whether these kernels compute with a series `in` of p's shape: of bf16, and, where it is a gradient, a finished one.
+/// Values of a record and rows are counted in ints, padding included.
+bool can_compute(const Queue& queue, const WindowProduct& p, ConstSeries in, const PendingGradient& pending) {
   constexpr int64_t kMost = int64_t{1} << 30;
   const bool small = (p.in_rows + int64_t{2} * p.padding) * p.in_channels < kMost;
-  return small && queue.precision() == Precision::bf16 && t.in.storage() == Storage::bf16 &&
-         !t.pending_gradient.offset && in_quads(t.in, p.in_channels) && in_octets(t.out, p.out_channels) &&
-         in_octets(t.sums.output.y, p.out_channels);
+  return small && queue.precision() == Precision::bf16 && in.storage() == Storage::bf16 && !pending.offset &&
+         in_quads(in, p.in_channels);
 }
 
 void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,
              const float* bias, Series y, const RecordMoments& moments) {
   const WindowProduct p = window_product_of(s, false);
   const WindowTensors t{x, pending, w, bias, y, GradientMode::overwrite, moments, {}, {}};
-  if (can_compute(queue, p, t)) return choose_window_product<false>(queue, p, t);
+  if (can_compute(queue, p, x, {}) && in_octets(y, s.C_out)) return choose_window_product<false>(queue, p, t);
   conv1d.forward.function(queue, s, x, pending, w, bias, y, moments);
 }
 
@@ -95,7 +80,8 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
                     Series dz, GradientMode mode, const RecordGradientSums& sums) {
   const WindowProduct p = window_product_of(s, true);
   const WindowTensors t{dy, {}, w, nullptr, dz, mode, {}, pending, sums};
-  if (can_compute(queue, p, t)) return choose_window_product<true>(queue, p, t);
+  if (can_compute(queue, p, dy, pending) && in_octets(dz, s.C_in) && in_octets(sums.output.y, s.C_in))
+    return choose_window_product<true>(queue, p, t);
   conv1d.input_gradient.function(queue, s, dy, pending, w, dz, mode, sums);
 }
 
@@ -130,8 +116,7 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   p.slots = p.phase_slots;
   if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
   const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;
-  const WindowTensors t{x, pending, nullptr, nullptr, {}, mode, {}, pending_dy, {}};
-  if (!fits || !can_compute(queue, forward, t) || !in_octets(dy, s.C_out))
+  if (!fits || !can_compute(queue, forward, x, pending_dy) || !in_octets(dy, s.C_out))
     return conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
   const auto launch_it =
       s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128> : launch_weight_gradient<2, 64>;

@@ -18,6 +18,7 @@
 // pipeline.
 #pragma once
 
+#include <cstddef>
 #include <numeric>
 
 #include "kernels/common/pending.h"
@@ -47,6 +48,7 @@ struct WindowProduct {
   int panels;     // of kColumns output channels
   int chunks;     // of kChunk input channels
 
+  int tiles() const { return classes * row_tiles; }  // of a record
   __host__ __device__ int phases() const { return period < K ? period : K; }
   __host__ __device__ int taps_of(int phase) const { return phase_taps + (phase < longer_phases ? 1 : 0); }
   /// Taps of all phases before.
@@ -462,6 +464,41 @@ __global__ void __launch_bounds__(kMomentThreads) combine_moments(const float* _
   mean[at] = joined_mean;
   m2[at] = joined_m2;
 }
+
+/// What tiles of kRows outputs find out of their record: its moments, or the sums of its gradient. A record of one tile
+/// has them at once; otherwise they wait in `bytes()` of memory, and join() adds them up in the order of the tiles.
+template <int kRows>
+struct TileResults {
+  RecordMoments moments;    // where tiles leave them
+  RecordGradientSums sums;  // likewise
+
+  TileResults(const WindowProduct& p, const WindowTensors& t) : moments(t.moments), sums(t.sums), p_(p), t_(t) {}
+
+  size_t bytes() const { return wait() ? 2 * values() * sizeof(float) : 0; }
+  void place(std::byte* memory) {
+    if (!wait()) return;
+    auto* const first = reinterpret_cast<float*>(memory);
+    if (moments.mean) moments = {first, first + values()};
+    if (sums.g) sums.g = first, sums.gd = first + values();
+  }
+  void join(Queue& queue) const {
+    const int64_t outputs = int64_t{p_.N} * p_.out_channels;
+    if (!wait()) return;
+    if (sums.g)
+      launch_add_pieces(queue, sums.g, sums.gd, t_.sums.g, t_.sums.gd, outputs, p_.tiles(), p_.out_channels);
+    else
+      launch(queue, {.grid = {ceil_div<int64_t>(outputs, kMomentThreads)}, .block = {kMomentThreads}},
+             combine_moments<kRows>, moments.mean, moments.m2, t_.moments.mean, t_.moments.m2, outputs, p_.row_tiles,
+             p_.out_rows, p_.out_channels);
+  }
+
+ private:
+  bool wait() const { return (t_.moments.mean || t_.sums.g) && p_.tiles() > 1; }
+  size_t values() const { return static_cast<size_t>(int64_t{p_.N} * p_.out_channels * p_.tiles()); }
+
+  const WindowProduct& p_;
+  const WindowTensors& t_;
+};
 
 }  // namespace
 }  // namespace systole::kernels::SYSTOLE_TARGET

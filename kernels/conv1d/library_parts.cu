@@ -54,27 +54,6 @@ __global__ void __launch_bounds__(kMapThreads)
   }
 }
 
-// ---- pending gradient: in the same way
-
-__global__ void __launch_bounds__(kMapThreads)
-    apply_gradient_kernel(const float* __restrict__ dz,               // [N, values]
-                          PendingGradient p, float* __restrict__ dy,  // [N, values]
-                          int values, int C, int blocks_per_record, int records_per_group) {
-  const NormalizedOutput& o = p.output;
-  const int n = static_cast<int>(blockIdx.x) / blocks_per_record;
-  const int first = static_cast<int>(blockIdx.x) % blocks_per_record * (kMapThreads * kValues);
-  const int64_t record = int64_t{n} * values, group = int64_t{n / records_per_group} * C;
-#pragma unroll
-  for (int v = 0; v < kValues; ++v) {
-    const int i = first + v * kMapThreads + static_cast<int>(threadIdx.x);
-    if (i >= values) continue;
-    const int64_t c = group + i % C;
-    const float y = o.y.as<float>()[record + i];
-    const float g = o.relu && fmaf(y, o.scale[c], o.shift[c]) <= 0 ? 0 : dz[record + i];
-    dy[record + i] = o.scale[c] * g - p.offset[c] - p.slope[c] * (y - o.mean[c]);
-  }
-}
-
 // ---- moments: a block per record and 32 channels reads its values twice, the second time from the cache
 
 constexpr int kColumns = 32, kRows = 16;
@@ -133,12 +112,6 @@ void apply_pending(Queue& queue, int N, int L, int C, const float* x, const Pend
          pending.shift, z, values, C, blocks, N / pending.groups, pending.relu);
 }
 
-void apply_gradient(Queue& queue, int N, int L, int C, const float* dz, const PendingGradient& pending, float* dy) {
-  const int values = L * C, blocks = ceil_div(values, kMapThreads * kValues);
-  launch(queue, {.grid = {int64_t{N} * blocks}, .block = {kMapThreads}}, apply_gradient_kernel, dz, pending, dy, values,
-         C, blocks, N / pending.output.groups);
-}
-
 void record_moments(Queue& queue, int N, int L, int C, const float* y, const RecordMoments& moments) {
   launch(queue, {.grid = {N, ceil_div(C, kColumns)}, .block = {kColumns, kRows}, .shared_bytes = sizeof(MomentsShared)},
          record_moments_kernel, y, moments.mean, moments.m2, L, C);
@@ -146,9 +119,7 @@ void record_moments(Queue& queue, int N, int L, int C, const float* y, const Rec
 
 }  // namespace
 
-extern const LibraryParts library_parts{.transpose = transpose,
-                                        .apply_pending = apply_pending,
-                                        .apply_gradient = apply_gradient,
-                                        .record_moments = record_moments};
+extern const LibraryParts library_parts{
+    .transpose = transpose, .apply_pending = apply_pending, .record_moments = record_moments};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

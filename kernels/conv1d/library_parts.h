@@ -1,5 +1,5 @@
 // What a library's convolution leaves to do to be an entry of Conv1dKernels: the library wants other weights, and knows
-// neither a pending normalisation or gradient nor moments per record.
+// neither a pending normalisation nor moments per record. (A pending gradient is batch_norm.backward_apply's.)
 #pragma once
 
 #include "kernels/common/table.h"
@@ -15,10 +15,6 @@ struct LibraryParts {
   Entry<"library_parts.apply_pending",
         void(int N, int L, int C, const float* x, const PendingAffine& pending, float* z)>
       apply_pending;
-  /// dy = scale · g − offset − slope · (y − mean), where g is dz or, where a ReLU stopped y, 0. dz, dy [N, L, C].
-  Entry<"library_parts.apply_gradient",
-        void(int N, int L, int C, const float* dz, const PendingGradient& pending, float* dy)>
-      apply_gradient;
   /// The RecordMoments of y [N, L, C].
   Entry<"library_parts.record_moments", void(int N, int L, int C, const float* y, const RecordMoments& moments)>
       record_moments;

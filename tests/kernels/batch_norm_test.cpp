@@ -9,6 +9,7 @@
 #include "tests/device.h"
 #include "tests/kernels/any_schedule.h"
 #include "tests/reference/batch_norm.h"
+#include "tests/reference/conv1d.h"
 #include "tests/support.h"
 
 using namespace systole;
@@ -414,4 +415,29 @@ TEST_CASE("batch_norm: the backward pass in three parts gives what the whole one
       check_sum(parts.dbeta, plain.dbeta, exact.dbeta, rows, what + " dbeta");
       check_close(parts.dx, whole.dx, 1e-5, what + " dx");
     }
+}
+
+TEST_CASE("batch_norm: a pending gradient becomes that of the output") {
+  for (const auto& [N, L, C] : {std::tuple{4, 1, 3}, {2, 129, 12}, {4, 1001, 1}, {2, 37, 64}})
+    for (int groups : {1, 2})
+      for (bool relu : {false, true}) {
+        const size_t size = size_t(N) * size_t(L) * size_t(C), columns = size_t(groups) * size_t(C);
+        const auto values = [](size_t count, uint32_t which) { return random_normal(count, which); };
+        const reference::Normalized<float> o{
+            size_t(N),         size_t(L),          size_t(C),          size_t(groups),     relu,
+            values(size, 1),   values(columns, 2), values(columns, 3), values(columns, 4), values(columns, 5),
+            values(columns, 6)};
+        std::vector<float> dz = values(size, 7), dy(size);
+        for (size_t i = 0; i < size; ++i)  // rounding decides which side of the corner it is on
+          if (std::abs(o.y[i] * o.scale[o.channel(i)] + o.shift[o.channel(i)]) < 1e-3f) dz[i] = 0;
+        {
+          OnDevice d;
+          bn().backward_apply(
+              d.queue(), {groups, N, L, C}, d.in(dz),
+              {{d.in(o.y), d.in(o.mean), d.in(o.scale), d.in(o.shift), groups, relu}, d.in(o.offset), d.in(o.slope)},
+              d.out(dy));
+        }
+        const auto exact = o.as<double>().dy({dz.begin(), dz.end()});
+        check_as_good_as_plain(dy, o.dy(dz), exact, fmt::format("[{}, {}, {}], {} groups", N, L, C, groups));
+      }
 }

@@ -245,8 +245,8 @@ void check_against_reference(const Problem& p, const std::string& case_name, Pre
     exact.moments = reference::record_moments(s, p.of<double>(kernel.y));
     plain.moments = reference::record_moments(s, kernel.y);
   }
-  // Seen on a GPU, where the tiles' values are fused otherwise: 2.1 times.
-  test::check_as_good_as_plain(kernel.mean, plain.moments.mean, exact.moments.mean, name + ": mean", 3);
+  const double times = test::device() == Device::cuda ? 3 : 2;  // seen there, where multiplies are fused otherwise: 2.1
+  test::check_as_good_as_plain(kernel.mean, plain.moments.mean, exact.moments.mean, name + ": mean", times);
   test::check_as_good_as_plain(kernel.m2, plain.moments.m2, exact.moments.m2, name + ": m2");
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/conv1d/implementation.h"
 #include "kernels/cuda/device.h"
 #include "tests/device.h"
+#include "tests/kernels/bf16.h"
 #include "tests/support.h"
 
 using namespace systole;
@@ -24,17 +25,6 @@ std::optional<Tables> tables() {
 #endif
   if (device() == Device::simt) return Tables{simt::conv1d_wgmma, simt::conv1d};
   return std::nullopt;
-}
-
-std::vector<bf16> rounded(const std::vector<float>& values) {
-  std::vector<bf16> result;
-  for (float x : values) result.push_back(to_bf16(x));
-  return result;
-}
-std::vector<float> widened(const std::vector<bf16>& values) {
-  std::vector<float> result;
-  for (bf16 x : values) result.push_back(to_float(x));
-  return result;
 }
 
 /// A convolution of bf16 series, of a normalised input where that `pends`; gradients are finished.

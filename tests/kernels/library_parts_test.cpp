@@ -121,32 +121,6 @@ TEST_CASE("library parts: pending normalisation and moments per record are the c
   }
 }
 
-TEST_CASE("library parts: a pending gradient becomes that of the output") {
-  if (on_cpu()) return;
-  for (const auto& [N, L, C] : {std::tuple{4, 1, 3}, {2, 129, 12}, {4, 1001, 1}, {2, 37, 64}})
-    for (int groups : {1, 2})
-      for (bool relu : {false, true}) {
-        const size_t size = size_t(N) * size_t(L) * size_t(C), columns = size_t(groups) * size_t(C);
-        const auto values = [](size_t count, uint32_t which) { return test::random_normal(count, which); };
-        const test::reference::Normalized<float> o{
-            size_t(N),         size_t(L),          size_t(C),          size_t(groups),     relu,
-            values(size, 1),   values(columns, 2), values(columns, 3), values(columns, 4), values(columns, 5),
-            values(columns, 6)};
-        Floats dz = values(size, 7), dy(size);
-        for (size_t i = 0; i < size; ++i)  // rounding decides which side of the corner it is on
-          if (std::abs(o.y[i] * o.scale[o.channel(i)] + o.shift[o.channel(i)]) < 1e-3f) dz[i] = 0;
-        {
-          test::OnDevice d;
-          library_parts().apply_gradient(
-              d.queue(), N, L, C, d.in(dz),
-              {{d.in(o.y), d.in(o.mean), d.in(o.scale), d.in(o.shift), groups, relu}, d.in(o.offset), d.in(o.slope)},
-              d.out(dy));
-        }
-        const auto exact = o.as<double>().dy({dz.begin(), dz.end()});
-        test::check_as_good_as_plain(dy, o.dy(dz), exact, fmt::format("[{}, {}, {}], {} groups", N, L, C, groups));
-      }
-}
-
 #if defined(SYSTOLE_CUDA)
 
 namespace {

@@ -9,6 +9,7 @@
 #include "kernels/pool/pool.h"
 #include "kernels/reconstruction/reconstruction.h"
 #include "tests/device.h"
+#include "tests/kernels/bf16.h"
 #include "tests/support.h"
 
 using namespace systole;
@@ -26,11 +27,6 @@ std::vector<float> input(int64_t count, uint32_t which) {
   return values;
 }
 
-std::vector<bf16> rounded(const std::vector<float>& values) {
-  std::vector<bf16> result;
-  for (float x : values) result.push_back(to_bf16(x));
-  return result;
-}
 std::vector<uint16_t> bits(const std::vector<bf16>& values) {
   std::vector<uint16_t> result;
   for (bf16 x : values) result.push_back(x.bits);
