@@ -145,6 +145,7 @@ void add_elementwise(Counters& to) {
   add(to, k.split_leads, [](const SplitLeadsShape& s, ConstSeries x, Series) {
     return CallWork{.bytes = 2 * size_of(x) * s.V * values(s)};
   });
+  add(to, k.gather, [](const GatherShape& s, auto&&...) { return CallWork{.bytes = kFloat * (2.0 * s.C + 1) * s.N}; });
   const auto of_block = [](const ResidualShape& s, double tensors, ConstSeries series) {
     return CallWork{.flop = 6 * values(s), .bytes = tensors * size_of(series) * values(s)};
   };

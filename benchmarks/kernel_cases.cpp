@@ -1,5 +1,6 @@
 #include "benchmarks/kernel_cases.h"
 
+#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -366,6 +367,18 @@ void add_elementwise(Cases& cases) {
     add(cases, "elementwise.split_leads", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
       const int x = p.normal(count), y = p.result(count);
       return [=](Queue& q, const Memory& m) { elementwise_kernels(q.device()).split_leads(q, s, m[x], m[y]); };
+    });
+  }
+  for (const GatherCase& c : gather_cases()) {
+    const GatherShape s = c.shape;
+    add(cases, "elementwise.gather", c.name, c.flop(), c.bytes(), [=](Problem& p) -> Run {
+      std::vector<float> numbers;  // i32, in buffers of floats
+      for (int n = 0; n < s.N; ++n) numbers.push_back(std::bit_cast<float>(n * 7919 % c.table_rows));
+      const int table = p.normal(int64_t{c.table_rows} * s.C), rows = p.given(std::move(numbers)),
+                y = p.result(int64_t{s.N} * s.C);
+      return [=](Queue& q, const Memory& m) {
+        elementwise_kernels(q.device()).gather(q, s, m[table], reinterpret_cast<const int32_t*>(m[rows]), m[y]);
+      };
     });
   }
   for (const ConcatenateCase& c : concatenate_cases()) {

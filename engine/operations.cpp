@@ -108,6 +108,18 @@ Tensor split_leads(const Tensor& x, const std::vector<int>& leads, int views) {
   return y;
 }
 
+Tensor gather(const Tensor& table, const Tensor& numbers) {
+  require(table.shape().rank() == 2 && table.dtype() == DType::f32, "gather", "a table [rows, D] in f32", table);
+  require(numbers.shape().rank() == 1 && numbers.dtype() == DType::i32, "gather", "numbers of rows, i32 [N]", numbers);
+  if (table.node()) throw Error("gather: no gradient flows through it; expected data");
+  Tensor y = Tensor::empty({numbers.dim(0), table.dim(1)}, table.device());
+  Queue queue(table.device());
+  elementwise_kernels(table.device())
+      .gather(queue, {static_cast<int>(numbers.dim(0)), static_cast<int>(table.dim(1))}, table.data<float>(),
+              numbers.data<int32_t>(), y.data<float>());
+  return y;
+}
+
 Tensor join_slots(const Tensor& a, const Tensor& b, int views) {
   require(a.shape().rank() == 2 && views >= 1 && a.dim(0) % views == 0, "join_slots",
           fmt::format("{} views of records [N, D]", views), a);

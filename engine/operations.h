@@ -106,6 +106,10 @@ Tensor max_over_time(const Tensor& x);
 /// Rows begin … begin + count − 1 of x [M, D], in the same memory.
 Tensor rows(const Tensor& x, int64_t begin, int64_t count);
 
+/// Rows of a table, by numbers in the device's memory: table [any, D], numbers i32 [N] → [N, D]. For data: no gradient
+/// flows through it, and nobody looks whether the table has these rows.
+Tensor gather(const Tensor& table, const Tensor& numbers);
+
 /// Weights of the binary cross-entropy (kernels/classification); empty weights are ones. [C] each.
 struct BceWeights {
   Tensor positive, negative;

@@ -32,7 +32,7 @@ constexpr size_t entry_count() {
 template <class Kernels, class Visit>
 void for_each_entry(const Kernels& table, const Visit& visit) {
   constexpr size_t kCount = entry_count<Kernels>();
-  static_assert(kCount >= 1 && kCount <= 10, "another step is needed below");
+  static_assert(kCount >= 1 && kCount <= 11, "another step is needed below");
   const auto all = [&](const auto&... entry) { (visit(entry), ...); };
   if constexpr (kCount == 1) {
     const auto& [a] = table;
@@ -61,9 +61,12 @@ void for_each_entry(const Kernels& table, const Visit& visit) {
   } else if constexpr (kCount == 9) {
     const auto& [a, b, c, d, e, f, g, h, i] = table;
     all(a, b, c, d, e, f, g, h, i);
-  } else {
+  } else if constexpr (kCount == 10) {
     const auto& [a, b, c, d, e, f, g, h, i, j] = table;
     all(a, b, c, d, e, f, g, h, i, j);
+  } else {
+    const auto& [a, b, c, d, e, f, g, h, i, j, k] = table;
+    all(a, b, c, d, e, f, g, h, i, j, k);
   }
 }
 

@@ -29,7 +29,7 @@ struct ByolOptions {
 /// at 1 (Grill et al., section 3.2).
 double decay_at(const ByolOptions& options, double progress);
 
-class Byol : public Objective {
+class Byol : public PretrainingObjective {
  public:
   Byol(ParameterStore& store, const ByolOptions& options);
 

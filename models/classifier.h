@@ -1,10 +1,14 @@
 // A classifier: an encoder and one Linear layer on its latent. 539,909 parameters for ECGEncoder1DCNN and five classes.
+// And what its training minimises.
 #pragma once
 
+#include <functional>
 #include <memory>
 
+#include "engine/operations.h"
 #include "models/encoder.h"
 #include "models/linear_layer.h"
+#include "models/objective.h"
 
 namespace systole::models {
 
@@ -29,6 +33,27 @@ class Classifier {
 
   std::unique_ptr<Encoder> encoder_;
   LinearLayer head_;
+};
+
+/// Binary cross-entropy with the labels of the records, whose numbers are the ids.
+class ClassifierObjective : public Objective {
+ public:
+  /// What the network reads → logits [N, classes].
+  using Network = std::function<Tensor(const Tensor& x, Mode mode)>;
+
+  /// targets [any, classes]: 0 or 1, a row for each number that may occur.
+  ClassifierObjective(Network network, Tensor targets, BceWeights weights)
+      : network_(std::move(network)), targets_(std::move(targets)), weights_(std::move(weights)) {}
+
+  PairLossResult loss(const Tensor& x, const Tensor& ids, uint64_t seed, StepNumber step) override {
+    const Tensor logits = network_(x, Mode::train().with_dropout(seed, step));
+    return {.loss = bce_with_logits(logits, gather(targets_, ids), weights_), .left_out = {}};
+  }
+
+ private:
+  Network network_;
+  Tensor targets_;
+  BceWeights weights_;
 };
 
 }  // namespace systole::models

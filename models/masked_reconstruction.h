@@ -13,7 +13,7 @@
 
 namespace systole::models {
 
-class MaskedReconstruction : public Objective {
+class MaskedReconstruction : public PretrainingObjective {
  public:
   static constexpr int kBlock = 50;      // samples
   static constexpr float kShare = 0.3f;  // of the blocks

@@ -1,6 +1,6 @@
-// What pre-training minimises: a method's networks, and its loss for the views of a batch. SimCLR and its relatives are
-// in contrastive_objective.h, the others each in a file of their own. All declare the encoder first, under
-// Objective::kEncoderPrefix.
+// What a step of training minimises: networks, and their loss for a batch. Classification is in classifier.h; of the
+// methods of pre-training SimCLR and its relatives are in contrastive_objective.h, the others each in a file of their
+// own. All of those declare the encoder first, under PretrainingObjective::kEncoderPrefix.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,11 @@ namespace systole::models {
 
 class Objective {
  public:
-  static constexpr const char* kEncoderPrefix = "encoder.";
-
   virtual ~Objective() = default;
 
-  /// Views of each record that loss() reads.
-  virtual int view_count() const { return 2; }
-  /// Once the store has its initial values: networks that follow others start as their copies.
-  virtual void start() {}
-  /// views [view_count() · N, L, leads], view after view; ids i32 [N] of the records or of their patients. A step of
-  /// training; `step` selects the masks of dropout among those of the seed.
-  virtual PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) = 0;
+  /// x: what the network reads of N records, ids i32 [N]: who they are, where that matters. A step of training; `step`
+  /// selects the masks of dropout among those of the seed.
+  virtual PairLossResult loss(const Tensor& x, const Tensor& ids, uint64_t seed, StepNumber step) = 0;
   /// After the optimiser's step. The batch is forgotten; under RepeatedPass that is all.
   virtual void follow() {}
   /// A step that ends without follow(): the batch is forgotten.
@@ -38,6 +32,18 @@ class Objective {
   virtual bool can_be_captured() const { return true; }
   /// Shows what a run goes on with beside the store: networks that follow others, queues.
   virtual void state(RunState& /*state*/) {}
+};
+
+/// Of pre-training: loss() reads views [view_count() · N, L, leads], view after view; ids are those of the records or
+/// of their patients.
+class PretrainingObjective : public Objective {
+ public:
+  static constexpr const char* kEncoderPrefix = "encoder.";
+
+  /// Views of each record.
+  virtual int view_count() const { return 2; }
+  /// Once the store has its initial values: networks that follow others start as their copies.
+  virtual void start() {}
   virtual const Encoder& encoder() const = 0;
   /// Where the loss learns its temperature.
   virtual std::optional<float> learned_temperature() const { return {}; }
@@ -45,7 +51,7 @@ class Objective {
 
 /// An objective that compares the records of a batch with each other. The loss of the others is a mean over records,
 /// each looked at alone; models/batch_parts.h says what that is good for.
-class ComparingObjective : public Objective {
+class ComparingObjective : public PretrainingObjective {
  public:
   PairLossResult loss(const Tensor& views, const Tensor& ids, uint64_t seed, StepNumber step) override {
     const Tensor x = embeddings(views, seed, step);

@@ -4,7 +4,7 @@ namespace systole::models {
 
 Simclr::Simclr(ParameterStore& store, const SimclrOptions& options)
     : options_(options),
-      encoder_(make_encoder(store, Objective::kEncoderPrefix, options.encoder)),
+      encoder_(make_encoder(store, PretrainingObjective::kEncoderPrefix, options.encoder)),
       hidden_(LinearLayer::declare(store, "projection_head.net.0.", encoder_->latent_size(), options.hidden_size)),
       output_(LinearLayer::declare(store, "projection_head.net.2.", options.hidden_size, options.projection_size)) {}
 

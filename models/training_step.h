@@ -1,4 +1,4 @@
-// One step of pre-training, and the steps of an epoch. A step reads its records, its number and its learning rate in
+// One step of training, and the steps of an epoch. A step reads its records, its number and its learning rate in
 // the device's memory, and leaves its loss there (engine/step_data.h). So it is captured once for each size of batch
 // and then replayed (engine/graph.h): on cuda a single launch, and the host need not wait for any step.
 #pragma once
@@ -18,8 +18,8 @@ namespace systole::models {
 
 class TrainingStep {
  public:
-  /// The views of records whose numbers are given, i32 [N] in the device's memory: [view_count · N, L, leads], view
-  /// after view, the same whenever it is asked in a step.
+  /// What the objective reads of records whose numbers are given, i32 [N] in the device's memory, the same whenever it
+  /// is asked in a step: of pre-training [view_count · N, L, leads], view after view.
   using Views = std::function<Tensor(const Tensor& records, StepNumber step)>;
 
   struct Options {
@@ -31,7 +31,7 @@ class TrainingStep {
     bool captured = true;  // false: every step runs by itself
   };
 
-  /// The networks have been allocated, and objective.start() was called. All must outlive the steps.
+  /// The networks have been allocated, and started where they are those of pre-training. All must outlive the steps.
   TrainingStep(ParameterStore& store, Objective& objective, Optimizer& optimizer, Views views, const Options& options);
 
   struct Input {

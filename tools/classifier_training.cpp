@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "data/label_fraction.h"
+#include "tools/epoch_steps.h"
 #include "tools/evaluation_pass.h"
 
 namespace systole::tools {
@@ -68,33 +69,12 @@ OptimizerOptions optimizer_options(const ClassifierRecipe& recipe) {
   return options;
 }
 
-/// The batches of an epoch. A last batch of one record is left out: it would weigh that record as much as a whole
-/// batch.
-class EpochBatches {
- public:
-  EpochBatches(const Fitting& f) : f_(f), batch_(static_cast<size_t>(f.recipe.training.batch_size)) {
-    const size_t tail = f.training.size() % batch_;
-    drop_tail_ = tail == 1 && f.training.size() > 1;
-  }
-
-  int64_t steps() const {
-    return static_cast<int64_t>((f_.training.size() + batch_ - 1) / batch_) - (drop_tail_ ? 1 : 0);
-  }
-  template <class Visit>
-  void visit(int64_t epoch, int64_t first_step, const Visit& visit_batch) const {
-    std::vector<size_t> order =
-        data::epoch_order(f_.batches.dataset(), f_.training, data::parse_balance_strategy(f_.recipe.balance_strategy),
-                          f_.seed, static_cast<uint32_t>(epoch));
-    if (drop_tail_) order.pop_back();
-    for_each_batch(std::span(order).subspan(std::min(order.size(), static_cast<size_t>(first_step) * batch_)), batch_,
-                   visit_batch);
-  }
-
- private:
-  const Fitting& f_;
-  size_t batch_;
-  bool drop_tail_;
-};
+/// A last batch of one record is left out: it would weigh that record as much as a whole batch.
+int64_t steps_per_epoch(const Fitting& f) {
+  const auto batch = static_cast<size_t>(f.recipe.training.batch_size), records = f.training.size();
+  const bool lone_record = records % batch == 1 && records > 1;
+  return static_cast<int64_t>((records + batch - 1) / batch) - (lone_record ? 1 : 0);
+}
 
 }  // namespace
 
@@ -155,25 +135,33 @@ models::Predictions predict(models::Classifier& classifier, const Batches& batch
 }
 
 Trainee whole_classifier(models::Classifier& classifier, ParameterStore& store, const Batches& batches, uint64_t seed) {
-  return {store,
-          [&classifier, &batches, seed](std::span<const size_t> records, uint32_t step) {
-            const Tensor views =
-                batches.views(records, {.segment = augment::Segment::random, .seed = seed, .step = step});
-            return classifier.logits(views, Mode::train().with_dropout(seed, step));
-          },
-          [&classifier, &batches, &store](const std::vector<size_t>& records) {
-            return predict(classifier, batches, records);
-          }};
+  return {.store = store,
+          .network = [&classifier](const Tensor& views, Mode mode) { return classifier.logits(views, mode); },
+          .inputs =
+              [&batches, seed](const Tensor& records, StepNumber step) {
+                return batches.views(records, {.segment = augment::Segment::random, .seed = seed, .step = step});
+              },
+          .number = [](size_t record) { return static_cast<int32_t>(record); },
+          .predict = [&classifier,
+                      &batches](const std::vector<size_t>& records) { return predict(classifier, batches, records); }};
 }
 
 Trainee head_alone(FrozenHead& head, const Batches& batches) {
-  return {head.store(), [&head](std::span<const size_t> records, uint32_t) { return head.logits(records); },
-          [&head, &batches](const std::vector<size_t>& records) {
-            const NoGradient no_gradient;
-            models::Predictions p = labelled(batches.dataset(), records);
-            append_probabilities(head.logits(records).to_vector(), p);
-            return p;
-          }};
+  return {.store = head.store(),
+          .network = [&head](const Tensor& features, Mode) { return head.logits(features); },
+          .inputs = [&head](const Tensor& rows, StepNumber) { return head.inputs(rows); },
+          .number = [&head](size_t record) { return head.row_of(record); },
+          .predict =
+              [&head, &batches](const std::vector<size_t>& records) {
+                const NoGradient no_gradient;
+                std::vector<int32_t> rows;
+                for (size_t record : records) rows.push_back(head.row_of(record));
+                const Tensor numbers =
+                    Tensor::from(rows, {static_cast<int64_t>(rows.size())}, head.store().values().device());
+                models::Predictions p = labelled(batches.dataset(), records);
+                append_probabilities(head.logits(head.inputs(numbers)).to_vector(), p);
+                return p;
+              }};
 }
 
 namespace {
@@ -206,12 +194,15 @@ struct Progressed {
 
 EpochReport fit(const Trainee& trainee, const Fitting& f) {
   const TrainingOptions& t = f.recipe.training;
-  const Device device = trainee.store.values().device();
-  const BceWeights weights = make_weights(f.recipe.loss, f.batches.dataset(), f.training, device);
-  const EpochBatches epochs(f);
-  const Schedule schedule = make_schedule(t, epochs.steps());
+  const data::Dataset& dataset = f.batches.dataset();
+  const int64_t steps = steps_per_epoch(f);
+  const Schedule schedule = make_schedule(t, steps);
+  models::ClassifierObjective objective(
+      trainee.network, f.batches.targets(),
+      make_weights(f.recipe.loss, dataset, f.training, trainee.store.values().device()));
   Optimizer optimizer(trainee.store, optimizer_options(f.recipe));
-  Arena arena(device);
+  models::TrainingStep step(trainee.store, objective, optimizer, trainee.inputs,
+                            {.batch_size = t.batch_size, .steps_per_epoch = steps, .seed = f.seed});
   Progressed at;
   at.best_weights = trainee.store.snapshot();
   const StateParts parts = [&](RunState& state) {
@@ -219,36 +210,36 @@ EpochReport fit(const Trainee& trainee, const Fitting& f) {
     optimizer.state(state);
     at.show(state);
   };
-  const auto make_step = [&](std::span<const size_t> records) {
-    const ArenaScope scope(arena);
-    const int64_t number = at.step + 1;
-    trainee.store.zero_gradients();
-    const Tensor logits = trainee.logits(records, static_cast<uint32_t>(at.step));
-    const Tensor loss = bce_with_logits(logits, f.batches.targets(records), weights);
-    backward(loss);
-    const double value = loss.item();  // a wait for the device: once forward and backward pass are on their way
-    require_finite("loss", value, number);
-    const double rate = schedule.at(at.step);
-    const double norm = optimizer.step(static_cast<float>(rate));
-    require_finite("gradient's norm", norm, number);
-    return StepReport{number, static_cast<int>(at.epoch), value, rate, norm};
+  const auto input = [&](std::span<const size_t> records, int64_t number) {
+    EpochSteps::Input result{.number = number, .learning_rate = schedule.at(number), .progress = 0};
+    for (size_t record : records) {
+      result.records.push_back(trainee.number(record));
+      result.ids.push_back(static_cast<int32_t>(record));
+    }
+    return result;
   };
   if (f.run) f.run->begin(parts);
   for (; at.epoch <= t.epochs; ++at.epoch, at.step_of_epoch = at.losses = 0, at.loss_sum = 0) {
-    epochs.visit(at.epoch - 1, at.step_of_epoch, [&](std::span<const size_t> records) {
-      std::optional<StepReport> made;
-      const auto make = [&] { made = make_step(records); };
-      if (f.run)
-        f.run->attempt(parts, f.batches.dataset(), records, make);
-      else
-        make();
-      ++at.step, ++at.step_of_epoch;
-      if (made) {
-        ++at.losses, at.loss_sum += made->loss;
-        if (f.monitor.on_step) f.monitor.on_step(*made);
-      }
-      if (f.run) f.run->after_step(at.step, parts);
-    });
+    const std::vector<size_t> order =
+        data::epoch_order(dataset, f.training, data::parse_balance_strategy(f.recipe.balance_strategy), f.seed,
+                          static_cast<uint32_t>(at.epoch - 1));
+    const EpochSteps epoch{.step = step,
+                           .parts = parts,
+                           .dataset = dataset,
+                           .run = f.run,
+                           .order = order,
+                           .batch_size = t.batch_size,
+                           .steps = steps,
+                           .log_every = t.log_every};
+    epoch.make(at.step_of_epoch, at.step, input,
+               [&](std::span<const size_t>, const std::optional<EpochSteps::Result>& result) {
+                 ++at.step, ++at.step_of_epoch;
+                 if (!result) return;
+                 ++at.losses, at.loss_sum += result->loss;
+                 if (f.monitor.on_step)
+                   f.monitor.on_step({at.step, static_cast<int>(at.epoch), result->loss, schedule.at(at.step - 1),
+                                      result->gradient_norm});
+               });
     const models::QuickMetrics validation = models::quick_metrics(trainee.predict(f.validation));
     const EpochReport report{static_cast<int>(at.epoch), at.loss_sum / static_cast<double>(at.losses), validation};
     if (at.epoch == 1 || is_better(validation, at.best.validation, f.recipe.select)) {

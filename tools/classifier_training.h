@@ -12,6 +12,7 @@
 
 #include "models/classifier.h"
 #include "models/metrics.h"
+#include "models/training_step.h"
 #include "tools/ecg_data.h"
 #include "tools/frozen_encoder.h"
 #include "tools/model_file.h"
@@ -36,7 +37,9 @@ nlohmann::json to_json(const ClassifierRecipe& recipe);
 /// What is trained. Records are places in the data set.
 struct Trainee {
   ParameterStore& store;  // the parameters of the head start with "head."
-  std::function<Tensor(std::span<const size_t> records, uint32_t step)> logits;    // of a training step
+  models::ClassifierObjective::Network network;
+  models::TrainingStep::Views inputs;                                              // of the network, in a training step
+  std::function<int32_t(size_t record)> number;                                    // by which `inputs` knows a record
   std::function<models::Predictions(const std::vector<size_t>& records)> predict;  // in evaluation mode
 };
 /// All parameters of a classifier. Everything that is handed over must outlive the trainee, here and below.

@@ -235,13 +235,13 @@ Tensor Batches::views(const Tensor& records, const Views& how) const {
   return x;
 }
 
-Tensor Batches::targets(std::span<const size_t> records) const {
-  const size_t classes = dataset_.classes.size();
+Tensor Batches::targets() const {
+  const size_t records = dataset_.records(), classes = dataset_.classes.size();
   std::vector<float> values;
-  values.reserve(records.size() * classes);
-  for (size_t r : records)
+  values.reserve(records * classes);
+  for (size_t r = 0; r < records; ++r)
     for (size_t c = 0; c < classes; ++c) values.push_back(dataset_.label(r, c));
-  return Tensor::from(values, {static_cast<int64_t>(records.size()), static_cast<int64_t>(classes)}, device_);
+  return Tensor::from(values, {static_cast<int64_t>(records), static_cast<int64_t>(classes)}, device_);
 }
 
 }  // namespace systole::tools

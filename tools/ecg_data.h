@@ -95,8 +95,8 @@ class Batches {
   Tensor views(std::span<const size_t> records, const Views& how) const;
   /// The same of records whose numbers stand in the device's memory, i32 [N].
   Tensor views(const Tensor& records, const Views& how) const;
-  /// [N, classes], 0 or 1.
-  Tensor targets(std::span<const size_t> records) const;
+  /// Of all records, [records, classes], 0 or 1.
+  Tensor targets() const;
 
   const data::Dataset& dataset() const { return dataset_; }
   int length() const { return length_; }

@@ -44,6 +44,13 @@ Standardization::Standardization(const Features& f, std::span<const size_t> trai
   for (float& deviation : std_) deviation = std::max(deviation, floor);
 }
 
+Tensor Standardization::apply(const Features& f, Device device) const {
+  std::vector<float> table(f.values.size());
+  for (size_t i = 0; i < table.size(); ++i) table[i] = (f.values[i] - mean_[i % f.size]) / std_[i % f.size];
+  const auto size = static_cast<int64_t>(f.size);
+  return Tensor::from(table, {static_cast<int64_t>(table.size()) / size, size}, device);
+}
+
 void Standardization::fold_into(const models::LinearLayer& head) const {
   const size_t in = mean_.size(), out = static_cast<size_t>(head.bias.shape.count());
   std::vector<float> w = head.weight.value.to_vector(), b = head.bias.value.to_vector();
@@ -60,20 +67,9 @@ FrozenHead::FrozenHead(const Features& features, std::span<const size_t> trainin
                        uint64_t seed)
     : features_(features),
       standardization_(features, training),
-      device_(device),
+      table_(standardization_.apply(features, device)),
       head_(models::LinearLayer::declare(store_, "head.", static_cast<int>(features.size), classes)) {
   store_.allocate(device, seed);
-}
-
-Tensor FrozenHead::logits(std::span<const size_t> records) const {
-  std::vector<float> x;
-  x.reserve(records.size() * features_.size);
-  for (size_t record : records) {
-    const std::span<const float> raw = features_.of(record);
-    for (size_t i = 0; i < raw.size(); ++i) x.push_back(standardization_.apply(raw[i], i));
-  }
-  return head_.forward(
-      Tensor::from(x, {static_cast<int64_t>(records.size()), static_cast<int64_t>(features_.size)}, device_));
 }
 
 void FrozenHead::copy_to(const models::LinearLayer& head) const {

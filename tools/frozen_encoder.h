@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/arena.h"
+#include "engine/operations.h"
 #include "models/encoder.h"
 #include "models/linear_layer.h"
 #include "tools/ecg_data.h"
@@ -34,7 +35,8 @@ class Standardization {
  public:
   Standardization(const Features& features, std::span<const size_t> training);
 
-  float apply(float value, size_t feature) const { return (value - mean_[feature]) / std_[feature]; }
+  /// All of the features, [records, D].
+  Tensor apply(const Features& features, Device device) const;
   /// Turns a head for standardised features into the same function of raw ones: w / std, b − Σ w·mean / std.
   void fold_into(const models::LinearLayer& head) const;
 
@@ -42,22 +44,26 @@ class Standardization {
   std::vector<float> mean_, std_;  // [D]
 };
 
-/// A linear head on features, standardised by those of the training records.
+/// A linear head on features, standardised by those of the training records. They lie on the device.
 class FrozenHead {
  public:
   /// `features` must outlive the head. Its initial weights follow from the seed.
   FrozenHead(const Features& features, std::span<const size_t> training, int classes, Device device, uint64_t seed);
 
   ParameterStore& store() { return store_; }
-  /// [records, classes].
-  Tensor logits(std::span<const size_t> records) const;
+  /// By which inputs() knows a record.
+  int32_t row_of(size_t record) const { return static_cast<int32_t>(features_.row[record]); }
+  /// rows i32 [N] → the standardised features [N, D].
+  Tensor inputs(const Tensor& rows) const { return gather(table_, rows); }
+  /// Of inputs: [N, classes].
+  Tensor logits(const Tensor& x) const { return head_.forward(x); }
   /// Sets a head on the encoder itself to the same function.
   void copy_to(const models::LinearLayer& head) const;
 
  private:
   const Features& features_;
   Standardization standardization_;
-  Device device_;
+  Tensor table_;  // [records, D], standardised
   ParameterStore store_;
   models::LinearLayer head_;
 };

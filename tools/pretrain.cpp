@@ -216,7 +216,7 @@ void check_views(const PretrainOptions& o, const ViewOptions& views) {
 
 /// The encoder, and every network beside it under its own name.
 TensorFile initial_weights(const ParameterStore& store) {
-  TensorFile file{{{"encoder", store.state(models::Objective::kEncoderPrefix)}}, ""};
+  TensorFile file{{{"encoder", store.state(models::PretrainingObjective::kEncoderPrefix)}}, ""};
   for (const char* network : {"projection_head", "projector", "predictor", "decoder"})
     if (NamedArrays arrays = store.state(std::string(network) + "."); !arrays.empty())
       file.sections.emplace_back(network, std::move(arrays));
@@ -272,7 +272,7 @@ void pretrain(const CLI::App& command, PretrainOptions o) {
              views.length, pretraining.store().parameter_count(), threads());
   reserve_memory(o, pretraining, device, records.size());
   pretraining.run(run);
-  write_model(o.out, pretraining.store(), "encoder", models::Objective::kEncoderPrefix,
+  write_model(o.out, pretraining.store(), "encoder", models::PretrainingObjective::kEncoderPrefix,
               {.encoder = pretraining.encoder().options(),
                .normalization = normalization,
                .signal_length = views.length,

@@ -57,27 +57,6 @@ std::vector<size_t> Pretraining::order_of_epoch(uint32_t epoch) const {
                            options_.seed, epoch);
 }
 
-std::span<const size_t> Pretraining::batch_of(std::span<const size_t> order, int64_t step_of_epoch) const {
-  const auto batch = static_cast<size_t>(options_.training.batch_size);
-  const size_t begin = static_cast<size_t>(step_of_epoch) * batch;
-  return order.subspan(begin, std::min(batch, order.size() - begin));
-}
-
-std::vector<models::TrainingStep::Input> Pretraining::inputs_of(std::span<const size_t> order, const Position& at,
-                                                                const Schedule& schedule) const {
-  std::vector<models::TrainingStep::Input> inputs;
-  for (int64_t i = at.step_of_epoch; i < steps_per_epoch_; ++i) {
-    const std::span<const size_t> rows = batch_of(order, i);
-    const int64_t done = at.step + i - at.step_of_epoch;
-    inputs.push_back({.records = {rows.begin(), rows.end()},
-                      .ids = ids_of(rows),
-                      .number = done,
-                      .learning_rate = schedule.at(done),
-                      .progress = static_cast<double>(done + 1) / static_cast<double>(schedule.total_steps)});
-  }
-  return inputs;
-}
-
 void Pretraining::run(ResumableRun& run) {
   const Schedule schedule = make_schedule(options_.training, steps_per_epoch_);
   const auto batch = static_cast<size_t>(options_.training.batch_size);
@@ -88,37 +67,27 @@ void Pretraining::run(ResumableRun& run) {
   Progress progress("pretrain", per_epoch * options_.training.epochs, "ECG", at.records);
   for (; at.epoch < options_.training.epochs; at.start_epoch()) {
     const std::vector<size_t> order = order_of_epoch(static_cast<uint32_t>(at.epoch));
-    int64_t prepared_from = -1;  // step of the epoch
-    while (at.step_of_epoch < steps_per_epoch_) {
-      const int64_t first = at.step_of_epoch;
-      if (prepared_from < 0) step_->prepare(inputs_of(order, at, schedule)), prepared_from = first;
-      // Reading results waits for the device: on cuda the host runs ahead until a line of the metrics file wants one.
-      int64_t count = 1;
-      if (step_->device() == Device::cuda && !run.skips())
-        while (first + count < steps_per_epoch_ && !is_logged(at.step + count)) ++count;
-
-      std::vector<Result> results;
-      std::span<const size_t> rows;  // of the step that is looked at
-      const bool made = run.attempt(parts, batches_.dataset(), rows, [&] {
-        rows = batch_of(order, first);
-        for (int64_t i = 0; i < count; ++i) step_->run();
-        results = step_->results(first - prepared_from, count);
-        for (int64_t i = 0; i < count; ++i) {
-          rows = batch_of(order, first + i);
-          require_finite("loss", results[static_cast<size_t>(i)].loss, at.step + i + 1);
-          require_finite("gradient's norm", results[static_cast<size_t>(i)].gradient_norm, at.step + i + 1);
-        }
-      });
-      for (int64_t i = 0; i < count; ++i) {
-        rows = batch_of(order, first + i);
-        at.count(rows.size(), same_patient_pairs(rows),
-                 made ? std::optional(results[static_cast<size_t>(i)].loss) : std::nullopt);
-      }
-      if (!made) prepared_from = -1;  // the steps after it were prepared for one more of the optimiser
-      progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, made ? results.back().loss : NAN));
-      if (made && is_logged(at.step)) log_step(run, at, schedule.at(at.step - 1), results.back(), rows.size());
-      run.after_step(at.step, parts);
-    }
+    const EpochSteps steps{.step = *step_,
+                           .parts = parts,
+                           .dataset = batches_.dataset(),
+                           .run = &run,
+                           .order = order,
+                           .batch_size = options_.training.batch_size,
+                           .steps = steps_per_epoch_,
+                           .log_every = options_.training.log_every};
+    const auto input = [&](std::span<const size_t> rows, int64_t number) {
+      return Input{.records = {rows.begin(), rows.end()},
+                   .ids = ids_of(rows),
+                   .number = number,
+                   .learning_rate = schedule.at(number),
+                   .progress = static_cast<double>(number + 1) / static_cast<double>(schedule.total_steps)};
+    };
+    steps.make(
+        at.step_of_epoch, at.step, input, [&](std::span<const size_t> rows, const std::optional<Result>& result) {
+          at.count(rows.size(), same_patient_pairs(rows), result ? std::optional(result->loss) : std::nullopt);
+          progress.update(at.records, fmt::format("epoch {} loss {:.4f}", at.epoch + 1, result ? result->loss : NAN));
+          if (result && steps.is_logged(at.step)) log_step(run, at, schedule.at(at.step - 1), *result, rows.size());
+        });
     log_epoch(run, at);
   }
   progress.finish();

@@ -11,6 +11,7 @@
 #include "models/training_step.h"
 #include "tools/collapse_warning.h"
 #include "tools/ecg_data.h"
+#include "tools/epoch_steps.h"
 #include "tools/pretraining_methods.h"
 #include "tools/recipe_options.h"
 #include "tools/resumable_run.h"
@@ -44,7 +45,8 @@ class Pretraining {
   const models::Encoder& encoder() const { return objective_->encoder(); }
 
  private:
-  using Result = models::TrainingStep::Result;
+  using Input = EpochSteps::Input;
+  using Result = EpochSteps::Result;
   /// How far the run is.
   struct Position {
     int64_t epoch = 0, step = 0, records = 0;          // done
@@ -55,14 +57,9 @@ class Pretraining {
   };
 
   std::vector<size_t> order_of_epoch(uint32_t epoch) const;
-  std::span<const size_t> batch_of(std::span<const size_t> order, int64_t step_of_epoch) const;
   /// Of the records, or of their patients.
   std::vector<int32_t> ids_of(std::span<const size_t> records) const;
   int64_t same_patient_pairs(std::span<const size_t> records) const;
-  bool is_logged(int64_t step) const { return step % options_.training.log_every == 0 || step == 1; }
-  /// The steps of an epoch that are left, from its order of records.
-  std::vector<models::TrainingStep::Input> inputs_of(std::span<const size_t> order, const Position& at,
-                                                     const Schedule& schedule) const;
   void show(RunState& state, Position& at);
   /// Of a step on so many records.
   void log_step(ResumableRun& run, const Position& at, double rate, const Result& result, size_t records);
@@ -75,7 +72,7 @@ class Pretraining {
   std::vector<int32_t> patients_;  // of all records of the data set
   int64_t steps_per_epoch_;
   ParameterStore store_;
-  std::unique_ptr<models::Objective> objective_;
+  std::unique_ptr<models::PretrainingObjective> objective_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<models::TrainingStep> step_;
   CollapseWarning collapse_;

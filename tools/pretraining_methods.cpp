@@ -51,7 +51,7 @@ std::string loss_of_slots(const std::string& slots) {
   throw UsageError(fmt::format("--slots must be leads, segments or leads+segments, not {}", slots));
 }
 
-std::unique_ptr<models::Objective> make_objective(ParameterStore& store, ObjectiveOptions options) {
+std::unique_ptr<models::PretrainingObjective> make_objective(ParameterStore& store, ObjectiveOptions options) {
   options.contrastive.network.encoder = options.byol.encoder = options.dade.encoder = options.encoder;
   if (options.method == "byol") return std::make_unique<models::Byol>(store, options.byol);
   if (options.method == "dade") return std::make_unique<models::Dade>(store, options.dade);

@@ -41,6 +41,6 @@ struct ObjectiveOptions {
 };
 
 /// Declares the method's networks in the store.
-std::unique_ptr<models::Objective> make_objective(ParameterStore& store, ObjectiveOptions options);
+std::unique_ptr<models::PretrainingObjective> make_objective(ParameterStore& store, ObjectiveOptions options);
 
 }  // namespace systole::tools

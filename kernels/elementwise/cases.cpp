@@ -32,4 +32,13 @@ const std::vector<SplitLeadsCase>& split_leads_cases() {
   return cases;
 }
 
+const std::vector<GatherCase>& gather_cases() {
+  static const std::vector<GatherCase> cases = {
+      {"one value", {.N = 1, .C = 1}, 1},
+      {"targets of 5 classes", {.N = 67, .C = 5}, 101},
+      {"128 rows of 250 features", {.N = 128, .C = 250}, 17000},
+  };
+  return cases;
+}
+
 }  // namespace systole::kernels

@@ -42,4 +42,15 @@ struct SplitLeadsCase {
 
 const std::vector<SplitLeadsCase>& split_leads_cases();
 
+struct GatherCase {
+  const char* name;
+  GatherShape shape;
+  int table_rows;
+
+  double flop() const { return 0; }
+  double bytes() const { return 2.0 * sizeof(float) * shape.N * shape.C + 1.0 * sizeof(int32_t) * shape.N; }
+};
+
+const std::vector<GatherCase>& gather_cases();
+
 }  // namespace systole::kernels

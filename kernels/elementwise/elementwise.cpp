@@ -20,4 +20,8 @@ std::string text(const SplitLeadsShape& s) {
   return fmt::format("V={} N={} L={} C={}", s.V, s.N, s.L, s.C);
 }
 
+std::string text(const GatherShape& s) {
+  return fmt::format("N={} C={}", s.N, s.C);
+}
+
 }  // namespace systole::kernels

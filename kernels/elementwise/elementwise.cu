@@ -221,6 +221,23 @@ void split_leads(Queue& queue, const SplitLeadsShape& s, ConstSeries x, Series y
   });
 }
 
+// ---- rows of a table
+
+/// A thread has one value: neighbours read next to each other, and all of a row's threads the same number.
+__global__ __launch_bounds__(kThreads, 4) void take_rows(GatherShape s, const float* __restrict__ table,  // [any, C]
+                                                         const int32_t* __restrict__ rows,                // [N]
+                                                         float* __restrict__ y) {                         // [N, C]
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= int64_t{s.N} * s.C) return;
+  const int64_t n = i / s.C;
+  y[i] = table[int64_t{rows[n]} * s.C + (i - n * s.C)];
+}
+
+void gather(Queue& queue, const GatherShape& s, const float* table, const int32_t* rows, float* y) {
+  launch(queue, {.grid = {ceil_div(int64_t{s.N} * s.C, int64_t{kThreads})}, .block = {kThreads}}, take_rows, s, table,
+         rows, y);
+}
+
 // ---- dropout
 
 /// How the elements of records are cut into quads, each for one thread: element i is word i % 4 of Philox block i / 4.
@@ -384,6 +401,7 @@ extern const ElementwiseKernels elementwise{
     .concatenate = concatenate,
     .concatenate_backward = concatenate_backward,
     .split_leads = split_leads,
+    .gather = gather,
     .dropout = dropout,
     .residual = residual,
     .residual_backward = residual_backward,

@@ -1,4 +1,4 @@
-// Operations on one element at a time, and the copies that join channels or take leads apart.
+// Operations on one element at a time, and the copies that join channels, take leads apart or pick rows out of a table.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,11 @@ struct SplitLeadsShape {
   int V, N, L, C;
 };
 
+/// N rows of C values, out of a table.
+struct GatherShape {
+  int N, C;
+};
+
 /// Dropout with probability p: element i is kept when draw i of the stream is ≥ p, and then scaled by 1 / (1 − p).
 /// Elements are counted within their record, and the stream's record number is first_record + n, so that the mask of a
 /// record does not depend on the batch around it. (Srivastava et al. 2014, the "inverted" form.)
@@ -46,6 +51,7 @@ std::string text(const ResidualShape& shape);
 std::string text(const ConcatenateShape& shape);
 std::string text(const DropoutShape& shape);
 std::string text(const SplitLeadsShape& shape);
+std::string text(const GatherShape& shape);
 
 /// The tensors of one call are stored alike, f32 or bf16.
 struct ElementwiseKernels {
@@ -70,6 +76,9 @@ struct ElementwiseKernels {
 
   /// x [V, N, L, C] → y [V, C, N, L]: one lead of all records after the other.
   Entry<"elementwise.split_leads", void(const SplitLeadsShape&, ConstSeries x, Series y)> split_leads;
+
+  /// y[n] = table[rows[n]]; table [any, C], y [N, C]. Rows that the table does not have are the caller's mistake.
+  Entry<"elementwise.gather", void(const GatherShape&, const float* table, const int32_t* rows, float* y)> gather;
 
   /// y = x · mask / (1 − p), with the mask that DropoutShape defines. The gradient is the same map of dy: the mask is
   /// drawn again, not stored. x, y [N, elements]; y may be x in mode overwrite.

@@ -114,6 +114,10 @@ void split_leads(Queue&, const SplitLeadsShape& s, ConstSeries x_series, Series 
   });
 }
 
+void gather(Queue&, const GatherShape& s, const float* table, const int32_t* rows, float* y) {
+  for_rows(s.N, s.C, [&](int64_t n) { std::copy_n(table + int64_t{rows[n]} * s.C, s.C, y + n * s.C); });
+}
+
 constexpr int kBlocks = 16;  // Philox blocks drawn before their use, so that the use is a vector loop
 
 /// bits[4·b + w] = word w of block first + b of the stream.
@@ -246,6 +250,7 @@ const ElementwiseKernels elementwise{
     .concatenate = concatenate,
     .concatenate_backward = concatenate_backward,
     .split_leads = split_leads,
+    .gather = gather,
     .dropout = dropout,
     .residual = residual,
     .residual_backward = residual_backward,

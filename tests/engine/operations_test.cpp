@@ -184,6 +184,16 @@ TEST_CASE("engine: rows of a tensor, whose gradients meet again") {
       });
 }
 
+TEST_CASE("engine: rows of a table, by number") {
+  const Tensor table = test::tensor<float>({0, 1, 10, 11, 20, 21}, {3, 2});
+  const Tensor numbers = test::tensor<int32_t>({2, 0, 2, 1}, {4});
+  CHECK(gather(table, numbers).to_vector() == std::vector<float>{20, 21, 0, 1, 20, 21, 10, 11});
+  CHECK(test::sentence_of<Error>([&] { gather(numbers, numbers); }) ==
+        "gather: expected a table [rows, D] in f32, found the shape [4]");
+  CHECK(test::sentence_of<Error>([&] { gather(table, table); }) ==
+        "gather: expected numbers of rows, i32 [N], found the shape [3, 2]");
+}
+
 TEST_CASE("engine: leads taken apart, and their mean") {
   const Tensor x = test::tensor(test::random_normal(2 * 3 * 4 * 2, 1), {6, 4, 2});  // 2 views of 3 records, 2 leads
   const std::vector<float> values = x.to_vector(), split = split_leads(x, 2).to_vector();

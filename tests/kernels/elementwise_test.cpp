@@ -390,6 +390,23 @@ TEST_CASE("elementwise: split_leads puts every sample where its lead, record and
   }
 }
 
+TEST_CASE("elementwise: gather takes the rows that it is told, in order and as often") {
+  for (const GatherCase& c : gather_cases()) {
+    const GatherShape& s = c.shape;
+    const std::vector<float> table = random_normal(size_t(c.table_rows) * s.C, 1);
+    std::vector<int32_t> rows;
+    for (int n = 0; n < s.N; ++n) rows.push_back((n * 31 + c.table_rows - 1) % c.table_rows);
+    std::vector<float> y(size_t(s.N) * s.C, NAN), expected;
+    {
+      OnDevice d;
+      ew().gather(d.queue(), s, d.in(table), d.in(rows), d.out(y));
+    }
+    for (int32_t row : rows)
+      expected.insert(expected.end(), table.begin() + row * s.C, table.begin() + (row + 1) * s.C);
+    CHECK_MESSAGE(y == expected, c.name);
+  }
+}
+
 TEST_CASE("elementwise: the same bits for any schedule") {
   const DropoutShape s{.N = 3, .elements = 33000, .p = 0.5f, .seed = seed(), .step = 3, .layer = 1};
   const std::vector<float> x = random_normal(s.N * s.elements, 1);

@@ -37,7 +37,7 @@ Tensor views_of(int views, int leads, size_t first, size_t count) {
   return test::tensor(part, {views * static_cast<int64_t>(count), kLength, leads});
 }
 
-PartViews views_for(const Objective& objective, int leads) {
+PartViews views_for(const PretrainingObjective& objective, int leads) {
   return [views = objective.view_count(), leads](size_t first, size_t count) {
     return views_of(views, leads, first, count);
   };

@@ -38,7 +38,7 @@ Tensor ids() {
 }
 
 /// The losses of some steps of Adam.
-std::vector<double> losses_of(ParameterStore& store, Objective& objective, int steps) {
+std::vector<double> losses_of(ParameterStore& store, PretrainingObjective& objective, int steps) {
   Optimizer optimizer(store, {});
   std::vector<double> losses;
   for (int i = 0; i < steps; ++i) {
@@ -87,7 +87,7 @@ TEST_CASE("BYOL: the target starts as a copy, and its own batches change nothing
 }
 
 TEST_CASE("objectives: training lowers the loss of each") {
-  const auto check_learns = [](const char* name, ParameterStore& store, Objective& objective, size_t steps,
+  const auto check_learns = [](const char* name, ParameterStore& store, PretrainingObjective& objective, size_t steps,
                                double share = 0.8) {
     store.allocate(test::device(), 5);
     objective.start();

@@ -1,4 +1,4 @@
-// A captured step of pre-training does what the step does that runs by itself, and what the devices learn is the same
+// A captured step of training does what the step does that runs by itself, and what the devices learn is the same
 // but for roundings.
 
 #include "models/training_step.h"
@@ -8,6 +8,7 @@
 #include "augment/views.h"
 #include "kernels/conv1d/implementation.h"
 #include "models/byol.h"
+#include "models/classifier.h"
 #include "models/contrastive_objective.h"
 #include "models/masked_reconstruction.h"
 #include "tests/models/encoders.h"
@@ -79,7 +80,7 @@ Outcome train(Device device, bool captured, const MakeObjective& make_objective,
   ParameterStore store;
   const std::unique_ptr<Objective> objective = make_objective(store);
   store.allocate(device, 3);
-  objective->start();
+  if (auto* const of_pretraining = dynamic_cast<PretrainingObjective*>(objective.get())) of_pretraining->start();
   Optimizer optimizer(store, run.optimizer);
   TrainingStep step(store, *objective, optimizer,
                     [&](const Tensor& rows, StepNumber number) { return records.views(rows, number); },
@@ -135,6 +136,18 @@ const auto kByol = [](ParameterStore& store) -> std::unique_ptr<Objective> {
                                                    .decay = 0.9,
                                                    .schedule = DecaySchedule::cosine});
 };
+/// Of the first view, with dropout; a patient's labels are the bits of its number.
+const auto kClassifier = [](ParameterStore& store) -> std::unique_ptr<Objective> {
+  const auto classifier = std::make_shared<Classifier>(store, test::narrow("ImprovedCNN", kLeads), 3);
+  std::vector<float> labels;
+  for (int patient = 0; patient < kRecords / 2; ++patient)
+    for (int c = 0; c < 3; ++c) labels.push_back(static_cast<float>(patient >> c & 1));
+  return std::make_unique<ClassifierObjective>(
+      [classifier](const Tensor& views, Mode mode) {
+        return classifier->logits(views.slice(0, {views.dim(0) / 2, views.dim(1), views.dim(2)}), mode);
+      },
+      test::tensor(labels, {kRecords / 2, 3}), BceWeights{});
+};
 /// Other losses, an encoder with dropout, and leads as slots.
 ContrastiveOptions with_loss(const char* loss, const char* encoder = "ECGEncoder1DCNN") {
   return {.network = {.encoder = test::narrow(encoder, kLeads), .hidden_size = 8, .projection_size = 4},
@@ -143,12 +156,13 @@ ContrastiveOptions with_loss(const char* loss, const char* encoder = "ECGEncoder
 
 }  // namespace
 
-TEST_CASE("training step: captured steps of SimCLR and BYOL are the steps themselves, bit for bit") {
+TEST_CASE("training step: captured steps of SimCLR, BYOL and a classifier are the steps themselves, bit for bit") {
   for (Precision precision : kAllPrecisions) {
     const test::PrecisionScope scope(precision);
     CAPTURE(name(precision));
     check_same_bits(train(test::device(), true, kSimclr), train(test::device(), false, kSimclr));
     check_same_bits(train(test::device(), true, kByol), train(test::device(), false, kByol));
+    check_same_bits(train(test::device(), true, kClassifier), train(test::device(), false, kClassifier));
   }
 }
 
