@@ -15,7 +15,8 @@ int filter_circle(int L, double sampling_rate_hz) {
   const double least = L + sampling_rate_hz;
   int P = 4;
   while (P < least) P *= 2;
-  return P >= 8 && P / 4 * 3 >= least ? P / 4 * 3 : P;
+  const int smaller = P / 4 * 3;
+  return P >= 8 && smaller >= least ? smaller : P;
 }
 
 const AugmentKernels& augment_kernels(Device device) {

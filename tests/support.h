@@ -136,7 +136,7 @@ inline std::filesystem::path source_folder() {
 /// when it is not there: the test then returns.
 inline std::filesystem::path real_data(const std::string& folder) {
   const char* root = std::getenv("SYSTOLE_TEST_DATA");
-  const std::filesystem::path path = (root ? std::filesystem::path(root) : source_folder() / "../shared/data") / folder;
+  std::filesystem::path path = (root ? std::filesystem::path(root) : source_folder() / "../shared/data") / folder;
   if (std::filesystem::exists(path)) return path;
   MESSAGE("skipped: no real data at " << path.string() << " (set SYSTOLE_TEST_DATA)");
   return {};

@@ -110,9 +110,9 @@ struct Entry : Call<Signature> {
 /// The table of a device among those that SYSTOLE_KERNEL_TABLES declared; a build without CUDA has no cuda::table.
 #if defined(SYSTOLE_CUDA)
 #define SYSTOLE_TABLE_OF(device, table) \
-  (device == Device::cpu ? cpu::table : device == Device::simt ? simt::table : cuda::table)
+  ((device) == Device::cpu ? cpu::table : (device) == Device::simt ? simt::table : cuda::table)
 #else
-#define SYSTOLE_TABLE_OF(device, table) (device == Device::cpu ? cpu::table : simt::table)
+#define SYSTOLE_TABLE_OF(device, table) ((device) == Device::cpu ? cpu::table : simt::table)
 #endif
 
 }  // namespace systole::kernels
