@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unordered_set>
 
+#include "engine/pair_tensors.h"
 #include "kernels/common/dry_run.h"
 #include "kernels/common/memory.h"
 
@@ -92,13 +93,14 @@ const Tensor& gradient_of(const Tensor& leaf) {
   return leaf.node()->gradient;
 }
 
-void backward(const Tensor& loss) {
+void backward(const Tensor& loss, float weight) {
   if (loss.count() != 1)
     throw Error(fmt::format("backward needs one number, not a tensor of shape {}", loss.shape().text()));
   Queue queue(loss.device());
-  const Tensor one = Tensor::empty(loss.shape(), loss.device());
+  const Tensor one = Tensor::empty({1}, loss.device());
   copy_on_device(queue, one.bytes_begin(), one_on(queue), sizeof(float));
-  backward(loss, one);
+  const Tensor gradient = weight == 1 ? one : scaled(one, weight);
+  backward(loss, gradient.slice(0, loss.shape()));
 }
 
 void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums) {

@@ -70,8 +70,9 @@ void make_leaf(Tensor& tensor, const Tensor& gradient);
 /// The gradient of a leaf.
 const Tensor& gradient_of(const Tensor& leaf);
 
-/// Accumulates the gradient of the scalar `loss` into every leaf that it depends on. Each graph can be walked once.
-void backward(const Tensor& loss);
+/// Accumulates `weight` times the gradient of the scalar `loss` into every leaf that it depends on. Each graph can be
+/// walked once.
+void backward(const Tensor& loss, float weight = 1);
 /// The same from a tensor of any shape whose gradient is known, optionally with the sums that were left with it
 /// (InputGradients::leave_sums).
 void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums = {});

@@ -42,8 +42,7 @@ PairLossResult mean_over_records(Objective& objective, const PartViews& views, c
     const auto share = static_cast<float>(static_cast<double>(part.count) / static_cast<double>(ids.count()));
     const auto first = static_cast<int64_t>(part.first), count = static_cast<int64_t>(part.count);
     const Tensor loss = objective.loss(views(part.first, part.count), ids.slice(first, {count}), part.seed, step).loss;
-    const Tensor weight = Tensor::from<float>({share}, loss.shape(), loss.device());
-    backward(loss, weight);
+    backward(loss, share);
     const NoGradient none;
     sum = add(sum, scaled(loss, share));
   }

@@ -73,7 +73,7 @@ class TrainingStep {
     Shape embeddings;  // of rank 0: there are none
   };
   Extent measure(int64_t records);
-  bool can_be_captured() const { return options_.captured && options_.parts == 1 && objective_.can_be_captured(); }
+  bool can_be_captured() const { return options_.captured && objective_.can_be_captured(); }
 
   ParameterStore& store_;
   Objective& objective_;

@@ -184,7 +184,10 @@ TEST_CASE("training step: so are those of other losses, of dropout, of every opt
   const auto masked = [](ParameterStore& store) {
     return std::make_unique<MaskedReconstruction>(store, test::narrow("ECGEncoder1DCNN", kLeads));
   };
-  check_same_bits(train(test::device(), true, masked), train(test::device(), false, masked));
+  for (int parts : {1, 2}) {
+    const Run run{.parts = parts};
+    check_same_bits(train(test::device(), true, masked, run), train(test::device(), false, masked, run));
+  }
 }
 
 TEST_CASE("training step: steps differ, and follow the records, the rate and the progress that they are told") {
