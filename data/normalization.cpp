@@ -94,19 +94,22 @@ Normalization measure_normalization(const Dataset& dataset, const std::vector<si
   return normalization;
 }
 
+std::string reason_to_measure(const Normalization& of_network, const Dataset& dataset) {
+  if (of_network.unit != dataset.unit)
+    return fmt::format("they are in {}, the encoder's were in {}", dataset.unit, of_network.unit);
+  if (lacks_leads(dataset) && !lacks_leads(of_network)) return "they lack some of the leads";
+  return "";
+}
+
 Adapted adapt_normalization(const Normalization& of_network, const Dataset& dataset,
                             const std::vector<size_t>& training_records) {
   Normalization own = of_network;
   own.unit = dataset.unit;
   own.length = dataset.length;
   check_matches(own, dataset);
-  const auto measured = [&](const std::string& why) {
-    return Adapted{measure_normalization(dataset, training_records),
-                   fmt::format("The normalisation was measured on the training records of {}: {}.", dataset.name, why)};
-  };
-  if (of_network.unit != dataset.unit)
-    return measured(fmt::format("they are in {}, the encoder's were in {}", dataset.unit, of_network.unit));
-  if (lacks_leads(dataset) && !lacks_leads(of_network)) return measured("they lack some of the leads");
+  if (const std::string why = reason_to_measure(of_network, dataset); !why.empty())
+    return {measure_normalization(dataset, training_records),
+            fmt::format("The normalisation was measured on the training records of {}: {}.", dataset.name, why)};
   if (own == of_network) return {own, ""};
   return {own, fmt::format("The encoder was trained with records of {} samples; those of {} have {}.",
                            of_network.length, dataset.name, dataset.length)};

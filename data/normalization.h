@@ -24,10 +24,12 @@ struct Normalization {
 /// order; 0 and 1 for a lead that none has. Throws Error without records.
 Normalization measure_normalization(const Dataset& dataset, const std::vector<size_t>& records);
 
+/// Why a network's own normalisation cannot hold for a data set, as the end of a sentence; empty where it can.
+std::string reason_to_measure(const Normalization& of_network, const Dataset& dataset);
 /// What a network with a normalisation of its own gets on a data set that it was not trained on: its own, with the
-/// length of these records; or, where that cannot hold, since the unit is another, or records lack leads that none
-/// lacked in its training, the one that is measured on the training records. Throws Error as check_matches for other
-/// leads and another sampling rate.
+/// length of these records; or, where there is a reason to measure, since the unit is another, or records lack leads
+/// that none lacked in its training, the one that is measured on the training records. Throws Error as check_matches
+/// for other leads and another sampling rate.
 struct Adapted {
   Normalization normalization;
   std::string reason;  // a sentence where it is not the network's own, or the length is another; else empty

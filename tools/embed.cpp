@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <memory>
+#include <set>
 
 #include "engine/checkpoint/atomic_file.h"
 #include "tools/classifier_training.h"
@@ -47,6 +48,18 @@ data::Normalization prepared_as(const EncoderFile& file, const data::Dataset& da
   if (!file.description.normalization)
     fmt::print(stderr, "the encoder's file says nothing about preprocessing: normalised by the records of folds 1-8\n");
   return normalization_for(dataset, training, file.description.normalization);
+}
+
+/// The folds asked for, with the training folds where the normalisation is measured on them.
+data::Dataset load_for(const EncoderFile& file, const EmbedOptions& o) {
+  std::set<int> with_training(o.folds.begin(), o.folds.end());
+  with_training.insert(kTrainingFolds.begin(), kTrainingFolds.end());
+  const std::vector<int> folds(with_training.begin(), with_training.end());
+  const auto& own = file.description.normalization;
+  if (!own) return load(o.data, folds);
+  data::Dataset dataset = load(o.data, o.folds);
+  if (folds.size() == o.folds.size() || data::reason_to_measure(*own, dataset).empty()) return dataset;
+  return load(o.data, folds);
 }
 
 std::vector<std::string> slot_names(const models::Encoder& encoder, const data::Dataset& dataset) {
@@ -142,9 +155,7 @@ void run_embed(EmbedOptions o) {
   const Device device = prepare(o.common);
   const EncoderFile file = read_encoder(o.checkpoint);
   adopt_signals(file.description, o.data);
-  std::vector<int> folds = o.folds;
-  if (!file.description.normalization) folds.insert(folds.end(), kTrainingFolds.begin(), kTrainingFolds.end());
-  const data::Dataset dataset = load(o.data, folds);
+  const data::Dataset dataset = load_for(file, o);
   const std::vector<size_t> records = records_of_folds(dataset, o.folds);
   const data::Normalization normalization = prepared_as(file, dataset);
   check_leads(file.description.encoder, dataset, o.checkpoint.string());

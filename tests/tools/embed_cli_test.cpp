@@ -172,6 +172,22 @@ TEST_CASE("embed: with an encoder whose file says nothing, signals are normalise
   CHECK(read_file(out / "bare.csv") == read_file(out / "c.csv"));
 }
 
+TEST_CASE(
+    "embed: records in another unit than the encoder's are normalised by the training folds, whatever is embedded") {
+  const TemporaryFolder out;
+  train(out / "c.pt", "");
+  TensorFile file = read_tensor_file(out / "c.pt");
+  const std::string unit = "\"unit\": \"mV\"";
+  REQUIRE(file.metadata.find(unit) != std::string::npos);
+  file.metadata.replace(file.metadata.find(unit), unit.size(), "\"unit\": \"NU\"");
+  write_tensor_file(out / "other.pt", file);
+  const Outcome outcome = run(embed(out / "other.pt", out / "other.npy", "--folds 9"));
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
+  CHECK(outcome.output.find("they are in mV, the encoder's were in NU") != std::string::npos);
+  check_runs(embed(out / "c.pt", out / "c.npy", "--folds 9"));
+  CHECK(read_file(out / "other.npy") == read_file(out / "c.npy"));
+}
+
 TEST_CASE("embed: wrong input is refused, and nothing is written") {
   const TemporaryFolder out;
   train(out / "c.pt", "");
