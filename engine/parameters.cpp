@@ -174,10 +174,11 @@ void ParameterStore::load_state(const NamedArrays& arrays, const std::string& pr
     ++found;
   }
   if (found != by_name.size())
-    for (const auto& [name, array] : arrays)
-      if (std::none_of(entries_.begin(), entries_.end(),
-                       [&](const Entry& entry) { return name_of(entry) == prefix + name; }))
-        throw Error(fmt::format("{}: '{}' is not part of this model", source, prefix + name));
+    for (const auto& saved : arrays) {
+      const std::string name = prefix + saved.first;
+      if (std::none_of(entries_.begin(), entries_.end(), [&](const Entry& entry) { return name_of(entry) == name; }))
+        throw Error(fmt::format("{}: '{}' is not part of this model", source, name));
+    }
   for (const Entry& entry : entries_) {
     const auto it = by_name.find(name_of(entry));
     if (it == by_name.end()) continue;
