@@ -49,8 +49,7 @@ Tensor relu(const Tensor& x) {
   Queue queue(x.device());
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
   elementwise_kernels(x.device()).relu(queue, x.count(), x.series(), y.series());
-  const Tensor output = y;
-  return record("relu", y, {&x}, [output](const Tensor& dy, InputGradients& gradients) {
+  return record("relu", y, {&x}, [output = y](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dx = gradients.target(0);
     elementwise_kernels(dy.device())
