@@ -158,34 +158,25 @@ TEST_CASE("embed --slots: the mean over the leads of a record is its latent") {
   check_close(mean.values, means, 1e-5, "mean over the slots");
 }
 
-TEST_CASE("embed: with an encoder whose file says nothing, signals are normalised by the training folds") {
+TEST_CASE("embed: without a normalisation that holds for the data, signals are normalised by the training folds") {
   const TemporaryFolder out;
   train(out / "c.pt", "");  // on all of them
-  TensorFile file = read_tensor_file(out / "c.pt");
-  file.metadata.clear();
-  write_tensor_file(out / "bare.pt", file);
-  const Outcome outcome = run(embed(out / "bare.pt", out / "bare.npy", "--folds 9"));
-  REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
-  CHECK(outcome.output.find("says nothing about preprocessing") != std::string::npos);
   check_runs(embed(out / "c.pt", out / "c.npy", "--folds 9"));
-  CHECK(read_file(out / "bare.npy") == read_file(out / "c.npy"));
-  CHECK(read_file(out / "bare.csv") == read_file(out / "c.csv"));
-}
-
-TEST_CASE(
-    "embed: records in another unit than the encoder's are normalised by the training folds, whatever is embedded") {
-  const TemporaryFolder out;
-  train(out / "c.pt", "");
+  const auto check_measured = [&](const TensorFile& file, const std::string& words) {
+    write_tensor_file(out / "other.pt", file);
+    const Outcome outcome = run(embed(out / "other.pt", out / "other.npy", "--folds 9"));
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
+    CHECK_MESSAGE(outcome.output.find(words) != std::string::npos, outcome.output);
+    CHECK(read_file(out / "other.npy") == read_file(out / "c.npy"));
+    CHECK(read_file(out / "other.csv") == read_file(out / "c.csv"));
+  };
   TensorFile file = read_tensor_file(out / "c.pt");
   const std::string unit = "\"unit\": \"mV\"";
   REQUIRE(file.metadata.find(unit) != std::string::npos);
   file.metadata.replace(file.metadata.find(unit), unit.size(), "\"unit\": \"NU\"");
-  write_tensor_file(out / "other.pt", file);
-  const Outcome outcome = run(embed(out / "other.pt", out / "other.npy", "--folds 9"));
-  REQUIRE_MESSAGE(outcome.code == 0, outcome.output);
-  CHECK(outcome.output.find("they are in mV, the encoder's were in NU") != std::string::npos);
-  check_runs(embed(out / "c.pt", out / "c.npy", "--folds 9"));
-  CHECK(read_file(out / "other.npy") == read_file(out / "c.npy"));
+  check_measured(file, "they are in mV, the encoder's were in NU");
+  file.metadata.clear();
+  check_measured(file, "says nothing about preprocessing");
 }
 
 TEST_CASE("embed: wrong input is refused, and nothing is written") {
