@@ -149,10 +149,6 @@ std::vector<float> ema_weights(double decay) {
   return {weights.keep, weights.rest};
 }
 
-void ema(const Tensor& source, const Tensor& target, double decay) {
-  ema(source, target, Tensor::from(ema_weights(decay), {2}, target.device()));
-}
-
 void ema(const Tensor& source, const Tensor& target, const Tensor& weights) {
   if (!(source.shape() == target.shape()) || source.device() != target.device())
     throw Error(fmt::format("ema: a tensor of shape {} on {} cannot follow one of shape {} on {}",

@@ -74,10 +74,10 @@ class Optimizer {
 };
 
 /// target = decay · target + (1 − decay) · source: the exponential moving average that a momentum encoder follows its
-/// model with, over the flat buffers (ParameterStore::values, buffers) of two stores of one shape.
-void ema(const Tensor& source, const Tensor& target, double decay);
-/// The same with a decay that stands in the device's memory: weights [2], its values d and 1 − d.
+/// model with, over the flat buffers (ParameterStore::values, buffers) of two stores of one shape. weights [2], in the
+/// device's memory: the decay and 1 − decay.
 void ema(const Tensor& source, const Tensor& target, const Tensor& weights);
+/// Both for a decay. Throws Error unless it lies in [0, 1].
 std::vector<float> ema_weights(double decay);
 
 }  // namespace systole

@@ -30,8 +30,8 @@ class ContrastiveObjective : public ComparingObjective {
   void follow() override;
   void forget() override { batch_ = {}; }
   void state(RunState& state) override;
-  /// Not with MoCo's queue, whose end moves, nor with a temperature or bias that is learned: the host reads it.
-  bool can_be_captured() const override { return !moco_ && !loss_.learns(); }
+  /// Not while MoCo's queue fills up, nor with a temperature or bias that is learned: the host reads it.
+  bool can_be_captured() const override { return !loss_.learns() && (!moco_ || moco_->is_full()); }
   const Encoder& encoder() const override { return network_.encoder(); }
   std::optional<float> learned_temperature() const override;
 

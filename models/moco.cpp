@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "engine/optimizer.h"
+#include "kernels/common/dry_run.h"
 
 namespace systole::models {
 namespace {
@@ -25,9 +26,14 @@ Moco::Moco(const ParameterStore& online, const SimclrOptions& network, const Moc
   store_.allocate(device, 0);
   store_.values().copy_from(online.values().slice(0, store_.values().shape()));
   store_.buffers().copy_from(online.buffers().slice(0, store_.buffers().shape()));
+  decay_ = Tensor::from(ema_weights(options.decay), {2}, device);
   queue_ = Tensor::zeros({options.queue_size, network.projection_size}, device);
   queue_ids_ = Tensor::from(std::vector<int32_t>(static_cast<size_t>(options.queue_size), kNobody),
                             {options.queue_size}, device);
+}
+
+int64_t Moco::queued() const {
+  return DryRun::is_active() ? options_.queue_size : queued_;  // a dry run counts the memory of the steps to come
 }
 
 void Moco::add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode) {
@@ -44,21 +50,17 @@ void Moco::add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode) {
 }
 
 void Moco::follow(const ViewBatch& batch) {
-  ema(online_.values().slice(0, store_.values().shape()), store_.values(), options_.decay);
-  const int64_t N = batch.ids.count(), size = options_.queue_size;
-  for (int64_t done = 0; done < N;) {  // a batch may be larger than the queue, or wrap around
-    const int64_t place = pushed_ % size, count = std::min(N - done, size - place);
-    part(queue_, place, count).copy_from(part(batch.keys, done, count));
-    if (options_.patient_positives) part(queue_ids_, place, count).copy_from(part(batch.ids, done, count));
-    done += count, pushed_ += count;
-  }
+  ema(online_.values().slice(0, store_.values().shape()), store_.values(), decay_);
+  queued_ = std::min<int64_t>(batch.keys.dim(0), options_.queue_size);
+  part(queue_, 0, queued_).copy_from(part(batch.keys, 0, queued_));
+  if (options_.patient_positives) part(queue_ids_, 0, queued_).copy_from(part(batch.key_ids, 0, queued_));
 }
 
 void Moco::state(RunState& state) {
   state.store("momentum", store_);
   state.tensor("queue", queue_);
   state.tensor("queue_ids", queue_ids_);
-  state.number("queue_pushed", pushed_);
+  state.number("queued", queued_);
 }
 
 }  // namespace systole::models

@@ -25,22 +25,26 @@ class Moco {
   /// Sets batch.keys [N + queue, D] and batch.key_ids from the second views [N, L, leads] and the queue. The mode's
   /// dropout must not have the masks of the first views, or keys would be told by them.
   void add_keys(const Tensor& second_views, ViewBatch& batch, Mode mode = Mode::train());
-  /// After an optimiser step: the weights follow, and the batch's keys take the place of the oldest in the queue.
+  /// After an optimiser step: the weights follow, and the batch's keys come before those of earlier batches in the
+  /// queue, which forgets the oldest. All keys move for that, once per step, so that no step differs from the one
+  /// before once the queue is full.
   void follow(const ViewBatch& batch);
 
   /// Shows the second network and the queue, as they are saved and restored.
   void state(RunState& state);
 
-  /// Rows in the queue.
-  int64_t queued() const { return std::min<int64_t>(pushed_, options_.queue_size); }
+  /// Rows in the queue; in a dry run as many as there is room for.
+  int64_t queued() const;
+  bool is_full() const { return queued() == options_.queue_size; }
 
  private:
   const ParameterStore& online_;
   MocoOptions options_;
   ParameterStore store_;
   Simclr network_;
-  Tensor queue_, queue_ids_;  // [queue_size, D], i32 [queue_size]
-  int64_t pushed_ = 0;        // rows so far
+  Tensor decay_;              // as ema() reads it
+  Tensor queue_, queue_ids_;  // [queue_size, D], i32 [queue_size], the newest first
+  int64_t queued_ = 0;
 };
 
 }  // namespace systole::models

@@ -137,22 +137,22 @@ TEST_CASE("engine: a clipped step is the step of the scaled gradient") {
 }
 
 TEST_CASE("engine: an average of weights is their exponential moving average") {
+  const auto weights = [](double decay) { return test::tensor(ema_weights(decay), {2}); };
   Model student(1), teacher(2);
   std::vector<double> expected = test::to_double(teacher.store.values().to_vector());
   for (int step = 0; step < 5; ++step) {
     const std::vector<float> values = test::random_normal(expected.size(), static_cast<uint32_t>(step));
     student.store.values().copy_from(values.data(), values.size() * sizeof(float));
-    ema(student.store.values(), teacher.store.values(), 0.9);
+    ema(student.store.values(), teacher.store.values(), weights(0.9));
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = 0.9 * expected[i] + 0.1 * values[i];
   }
   test::check_close(teacher.store.values().to_vector(), expected, 1e-6, "ema");
   const std::vector<float> kept = teacher.store.values().to_vector();
-  ema(student.store.values(), teacher.store.values(), 1);
+  ema(student.store.values(), teacher.store.values(), weights(1));
   CHECK(teacher.store.values().to_vector() == kept);
-  ema(student.store.values(), teacher.store.values(), 0);
+  ema(student.store.values(), teacher.store.values(), weights(0));
   CHECK(teacher.store.values().to_vector() == student.store.values().to_vector());
-  CHECK(test::sentence_of<Error>([&] { ema(test::zeros({2}), test::zeros({3}), 0.5); }).find("[3]") !=
+  CHECK(test::sentence_of<Error>([&] { ema(test::zeros({2}), test::zeros({3}), weights(0.5)); }).find("[3]") !=
         std::string::npos);
-  CHECK(test::sentence_of<Error>([&] { ema(test::zeros({2}), test::zeros({2}), 1.5); }).find("[0, 1], not 1.5") !=
-        std::string::npos);
+  CHECK(test::sentence_of<Error>([] { ema_weights(1.5); }).find("[0, 1], not 1.5") != std::string::npos);
 }

@@ -128,8 +128,8 @@ TEST_CASE("moco: the queue holds the keys of the last batches, as nobody's or as
       moco.add_keys(views, batch);
       const std::vector<int32_t> key_ids = batch.key_ids.to_vector<int32_t>();
       CHECK(std::vector<int32_t>(key_ids.begin(), key_ids.begin() + 3) == ids);
-      // Four places, taken in turn.
-      const std::vector<std::vector<int32_t>> expected{{}, {0, 1, 2}, {11, 12, 2, 10}, {22, 12, 20, 21}};
+      // Four places, the newest batch first.
+      const std::vector<std::vector<int32_t>> expected{{}, {0, 1, 2}, {10, 11, 12, 0}, {20, 21, 22, 10}};
       std::vector<int32_t> queued(key_ids.begin() + 3, key_ids.end());
       CHECK(queued == (by_patient ? expected[step] : std::vector<int32_t>(expected[step].size(), -1)));
       CHECK(moco.queued() == static_cast<int64_t>(expected[step].size()));

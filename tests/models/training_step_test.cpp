@@ -59,6 +59,7 @@ struct Outcome {
   std::vector<TrainingStep::Result> results;
   ParameterStore::Snapshot online;
   std::vector<float> target;
+  bool can_be_captured;  // in the end
 
   std::vector<double> losses() const {
     std::vector<double> values;
@@ -104,6 +105,7 @@ Outcome train(Device device, bool captured, const MakeObjective& make_objective,
     outcome.results.insert(outcome.results.end(), results.begin(), results.end());
   }
   outcome.online = store.snapshot();
+  outcome.can_be_captured = objective->can_be_captured();
   if (const auto* byol = dynamic_cast<const Byol*>(objective.get()))
     outcome.target = byol->target_store().values().to_vector();
   return outcome;
@@ -168,13 +170,21 @@ TEST_CASE("training step: captured steps of SimCLR, BYOL and a classifier are th
 
 TEST_CASE("training step: so are those of other losses, of dropout, of every optimiser, and of what is not captured") {
   using Kind = OptimizerOptions::Kind;
-  const auto check = [](const ContrastiveOptions& options, const Run& run = {}) {
+  const auto check = [](const ContrastiveOptions& options, const Run& run = {}, bool is_captured = true) {
     const auto make = [&](ParameterStore& store) { return std::make_unique<ContrastiveObjective>(store, options); };
-    check_same_bits(train(test::device(), true, make, run), train(test::device(), false, make, run));
+    const Outcome captured = train(test::device(), true, make, run);
+    CHECK(captured.can_be_captured == is_captured);
+    check_same_bits(captured, train(test::device(), false, make, run));
   };
-  for (const char* loss : {"supcon", "clip", "vicreg", "cmsmlc", "moco", "siglip"}) {
+  for (const char* loss : {"supcon", "clip", "vicreg", "cmsmlc"}) {
     CAPTURE(loss);
     check(with_loss(loss));
+  }
+  check(with_loss("siglip"), {}, false);
+  ContrastiveOptions moco = with_loss("moco");
+  for (int queue : {8, 1000}) {  // full after two steps, never full
+    moco.moco = {.queue_size = queue, .decay = 0.9, .patient_positives = true};
+    check(moco, {}, queue == 8);
   }
   check(with_loss("nt-xent", "TemporalNet"));
   check(with_loss("nt-xent"), {.optimizer = {.kind = Kind::adamw, .weight_decay = 0.1f, .clip_norm = 0.01f}});
