@@ -59,10 +59,10 @@ std::vector<MemoryLevel> cpu_memory_levels();
 double copy_rate(Queue& queue);
 
 /// Kernels that do nothing but arithmetic, or nothing but read.
-inline constexpr int kCeilingThreads = 256;  // of a block
+inline constexpr int kCeilingThreads = 256, kCeilingWarps = kCeilingThreads / 32;  // of a block
 /// What one block does in one round.
 inline constexpr double kFmaFlop = 2.0 * 16 * kCeilingThreads;
-inline constexpr double kMmaFlop = 2.0 * 16 * 8 * 16 * 8 * (kCeilingThreads / 32);
+inline constexpr double kMmaFlop = 2.0 * 16 * 8 * 16 * 8 * kCeilingWarps;
 
 struct CeilingKernels {
   /// sink [blocks, kCeilingThreads], so that the compiler keeps the arithmetic.

@@ -125,7 +125,8 @@ Arena Arena::imaginary(Device device) {
   auto pool = std::make_shared<Pool>();
   pool->device = device;
   pool->imaginary = true;
-  std::shared_ptr<std::byte> nowhere(reinterpret_cast<std::byte*>(uintptr_t{kAlignment}), [](std::byte*) {});
+  auto* const never_read = reinterpret_cast<std::byte*>(uintptr_t{kAlignment});  // NOLINT(performance-no-int-to-ptr)
+  std::shared_ptr<std::byte> nowhere(never_read, [](std::byte*) {});
   pool->blocks.push_back({std::move(nowhere), kEndless, {{0, kEndless}}});
   return Arena(std::move(pool));
 }

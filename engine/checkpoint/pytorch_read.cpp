@@ -100,11 +100,11 @@ class Sections {
   FileArray array(const pickle::Tensor& tensor, std::string_view entry) {
     const std::string_view storage = storages_.at(tensor.storage->key);
     FileArray array{tensor.storage->type, tensor.shape, {}};
-    const std::optional<int64_t> size = byte_count(array.type, array.shape);
-    charge(size.value_or(budget_ + 1), entry);
+    const int64_t size = byte_count(array.type, array.shape).value_or(budget_ + 1);
+    charge(size, entry);
     charge(kEntryBytes + static_cast<int64_t>(entry.size()), entry);
-    array.bytes.resize(static_cast<size_t>(*size));
-    if (*size == 0) return array;
+    array.bytes.resize(static_cast<size_t>(size));
+    if (size == 0) return array;
     const size_t element = byte_size(array.type);
     const char* source = storage.data() + static_cast<size_t>(tensor.offset) * element;
     if (is_contiguous(tensor))
