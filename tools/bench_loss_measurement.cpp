@@ -29,7 +29,7 @@ constexpr const char* kWorkerProgram = "/proc/self/exe";  // this one
 /// One implementation at work on a batch.
 class Contestant {
  public:
-  Contestant(std::string by, std::vector<std::string> command, std::filesystem::path gradient)
+  Contestant(const std::string& by, std::vector<std::string> command, std::filesystem::path gradient)
       : process_(by, std::move(command)),
         gradient_(std::move(gradient)),
         ready_(nlohmann::json::parse(process_.line())) {}

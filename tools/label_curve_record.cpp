@@ -140,11 +140,11 @@ std::string curve_difference(const fs::path& there, const fs::path& here) {
   for (const std::string& file : run_files(a))
     if (const std::string what = json_difference(comparable_run(there, file), comparable_run(here, file));
         !what.empty())
-      return file + ": " + what;
+      return fmt::format("{}: {}", file, what);
   if (const std::string what = json_difference(a, b); !what.empty()) return "label_curve.json: " + what;
   const ordered_json were = curve_results_of(there), are = curve_results_of(here);
   for (const auto& [file, checksum] : were.items())
-    if (checksum != are[file]) return file + " has other bytes";
+    if (checksum != are[file]) return fmt::format("{} has other bytes", file);
   return {};
 }
 

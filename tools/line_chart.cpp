@@ -308,9 +308,9 @@ void draw_page(cairo_t* cairo, const LineChart& chart, const Layout& layout) {
              paper.grey, Align::left, chart.subtitle);
   const auto columns = static_cast<size_t>(std::max(1, chart.columns));
   for (size_t i = 0; i < chart.panels.size(); ++i) {
-    const ChartPosition corner{
-        chart.margin_mm + layout.left_mm + static_cast<double>(i % columns) * layout.panel_width_mm,
-        layout.top_mm + kTop + static_cast<double>(i / columns) * layout.panel_height_mm};
+    const size_t row = i / columns, column = i % columns;
+    const ChartPosition corner{chart.margin_mm + layout.left_mm + static_cast<double>(column) * layout.panel_width_mm,
+                               layout.top_mm + kTop + static_cast<double>(row) * layout.panel_height_mm};
     PanelDrawing(cairo, chart, chart.panels[i], corner).draw();
   }
   for (const auto& [line, at] : layout.legend) draw_legend_entry(cairo, chart, *line, at);

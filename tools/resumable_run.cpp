@@ -69,9 +69,9 @@ void ResumableRun::check_state() {
         fmt::format("{} is of another run: {}; --resume needs the same options and records, or delete it "
                     "to start anew",
                     state_path_.string(), what));
-  if (const std::string build = there.value("program", ""); build != record_["program"])
+  if (const std::string build = there.value("program", ""), here = record_["program"]; build != here)
     fmt::print(stderr, "the run was begun by {}, this is {}: its bits may differ from those of an unbroken run\n",
-               build, record_["program"].get<std::string>());
+               build, here);
   record_["started"] = there.value("started", "");
 }
 

@@ -65,7 +65,7 @@ simt::Recording* recording_of(const Queue& queue) {
 template <class Work>
 void run_or_record(const Queue& queue, const Work& work) {
   if (auto* recording = recording_of(queue))
-    recording->add(work);
+    recording->add_memory_operation(work);
   else
     work();
 }
