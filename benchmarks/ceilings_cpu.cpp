@@ -96,7 +96,7 @@ float sum_of(const float* from, int64_t count) {
 double read_rate(int64_t share) {
   constexpr int64_t kCallBytes = int64_t{2} << 20;  // of a thread: much longer than starting the threads takes
   constexpr int64_t kUnit = 8 * kWidth;             // floats
-  const int64_t piece = std::min(share, kCallBytes) / (kUnit * 4) * kUnit, pieces = share / (piece * 4),
+  const int64_t piece = std::max(kUnit, std::min(share, kCallBytes) / (kUnit * 4) * kUnit), pieces = share / (piece * 4),
                 rounds = std::max<int64_t>(1, kCallBytes / share);
   std::vector<std::unique_ptr<float[]>> buffers(static_cast<size_t>(threads()));
   parallel_for(threads(), [&](int64_t thread) {  // each thread's own, from its own part of the memory

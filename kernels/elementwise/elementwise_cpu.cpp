@@ -25,7 +25,7 @@ void for_pieces(int64_t count, const Body& body) {
 /// to[i] = value(i), or to[i] += value(i). `value` may read to[i], never another element.
 template <class Value>
 void store(int64_t n, GradientMode mode, float* to, const Value& value) {
-  if (mode == GradientMode::overwrite) {
+  if (mode == GradientMode::overwrite) {  // NOLINT(bugprone-branch-clone): behind the pragmas they differ
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) to[i] = value(i);
   } else {

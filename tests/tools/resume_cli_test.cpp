@@ -222,6 +222,7 @@ TEST_CASE("resume: a folder that may not be written is refused before anything e
 }
 
 TEST_CASE("resume: Ctrl-C and SIGTERM finish the step, save, and say how to go on") {
+  std::signal(SIGINT, SIG_DFL);  // a shell lets what it starts in the background ignore it, and what that starts too
   for (const auto& [any, signal, code] :
        {std::tuple{kPretrainAny, SIGINT, 130}, {kPretrainAny, SIGTERM, 143}, {kSupervisedAny, SIGTERM, 143}}) {
     const std::string options = any + " --epochs 60 --save-every 3600";
