@@ -176,7 +176,7 @@ double cpu_seconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-std::function<Sample()> timed(int thread_count, std::function<void()> read) {
+std::function<Sample()> timed(int thread_count, const std::function<void()>& read) {
   return [thread_count, read] {
     set_threads(thread_count);
     const double cpu_start = cpu_seconds();

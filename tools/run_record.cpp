@@ -91,7 +91,7 @@ bool same_value(const ordered_json& a, const ordered_json& b) {
 }
 
 std::string shown(const ordered_json& value) {
-  if (value.is_null() || value == "") return "not given";
+  if (value.is_null() || value == "") return "not given";  // NOLINT(readability-container-size-empty): JSON
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
