@@ -47,9 +47,9 @@ struct Response {
   template <class F>
   double sum(double hz, const F& wave) const {
     double total = 0;
+    const size_t middle = y.size() / 2;
     for (size_t l = 0; l < y.size(); ++l)
-      total +=
-          y[l] * wave(2 * M_PI * hz * (static_cast<double>(l) - static_cast<double>(y.size() / 2)) / sampling_rate_hz);
+      total += y[l] * wave(2 * M_PI * hz * (static_cast<double>(l) - static_cast<double>(middle)) / sampling_rate_hz);
     return total;
   }
 };

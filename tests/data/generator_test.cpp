@@ -54,7 +54,7 @@ std::vector<double> detect_r(const SyntheticEcg& ecg) {
   std::vector<double> times;
   for (int l = 0; l < ecg.length; ++l)
     if (steepness[l] > threshold &&
-        (times.empty() || l - times.back() * ecg.sampling_rate_hz > ecg.sampling_rate_hz / 4))
+        (times.empty() || l - times.back() * ecg.sampling_rate_hz > 0.25 * ecg.sampling_rate_hz))
       times.push_back(static_cast<double>(l) / ecg.sampling_rate_hz);
   return times;
 }
@@ -84,7 +84,8 @@ struct Peak {
 // The largest T wave over the 12 leads, between 0.17 and 0.55 s after R.
 Peak t_peak(const SyntheticEcg& ecg) {
   Peak best{0, 0};
-  for (double offset = 0.17; offset < 0.55; offset += 0.004) {
+  for (int step = 0; step < 95; ++step) {
+    const double offset = 0.17 + 0.004 * step;
     double square = 0;
     for (int lead = 0; lead < kLeads; ++lead) square += std::pow(level(ecg, lead, offset), 2);
     if (std::sqrt(square) > best.height) best = {offset, std::sqrt(square)};

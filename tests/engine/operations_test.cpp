@@ -14,7 +14,7 @@
 #include "tests/reference/pool.h"
 
 using namespace systole;
-using test::check_operation, test::Doubles, test::Input, test::leaf, test::probe;
+using test::check_operation, test::Doubles, test::Input;
 namespace reference = systole::test::reference;
 
 namespace {

@@ -21,7 +21,6 @@ namespace {
 
 using kernels::Conv1dShape;
 using kernels::PendingAffine;
-using kernels::RecordMoments;
 using Floats = std::vector<float>;
 
 constexpr float kSentinel = 12345.0f;

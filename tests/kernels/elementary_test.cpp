@@ -107,10 +107,11 @@ TEST_CASE("elementary: sine and cosine of turns are within 1.1e-7, at quarters e
     compare((x - 0.5f) * 0x1p22f);
     compare(static_cast<float>(of_any_magnitude(i, -60, 0)));
   }
-  for (float eighth = -16; eighth <= 16; ++eighth) {
-    compare(std::nextafter(eighth / 8, -100.0f));
-    compare(eighth / 8);
-    compare(std::nextafter(eighth / 8, 100.0f));
+  for (int eighth = -16; eighth <= 16; ++eighth) {
+    const float x = static_cast<float>(eighth) / 8;
+    compare(std::nextafter(x, -100.0f));
+    compare(x);
+    compare(std::nextafter(x, 100.0f));
   }
   CHECK_MESSAGE(worst < 1.1e-7, worst);
   CHECK(worst_circle < 2.5e-7);

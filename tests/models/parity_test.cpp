@@ -109,18 +109,6 @@ struct Run {
   }
 };
 
-/// The losses of a run on three batches in rotation.
-std::vector<double> losses_of(Run& run, const OptimizerOptions& options, const Schedule& schedule, int records,
-                              int length, size_t steps) {
-  Optimizer optimizer(run.store, options);
-  std::vector<double> losses;
-  for (size_t step = 0; step < steps; ++step) {
-    losses.push_back(run.forward_backward(records, length, static_cast<int>(step % 3)));
-    optimizer.step(static_cast<float>(schedule.at(static_cast<int64_t>(step))));
-  }
-  return losses;
-}
-
 /// Moves every weight to one of the floats beside it, to the same side in every run with this `which`.
 void round_otherwise(ParameterStore& store, uint32_t which) {
   const RandomStream stream(which, Purpose::test);
@@ -130,17 +118,32 @@ void round_otherwise(ParameterStore& store, uint32_t which) {
   store.values().copy_from(weights.data(), store.values().bytes());
 }
 
-/// Losses must follow PyTorch's: to 1e-4, or as closely as runs agree that differ in roundings alone, where these have
-/// grown to more than that: PyTorch's own float32 and float64, and ours with initial weights that were rounded
-/// otherwise.
-void check_curve(const std::vector<double>& losses, const std::vector<std::vector<double>>& rounded_otherwise,
-                 const nlohmann::json& golden) {
+/// The losses of a run on three batches in rotation, and of `others` more whose initial weights are rounded otherwise.
+std::vector<std::vector<double>> losses_of(const SimclrOptions& model, const OptimizerOptions& options,
+                                           const Schedule& schedule, int records, int length, size_t steps,
+                                           uint32_t others) {
+  std::vector<std::vector<double>> losses(1 + others);
+  for (uint32_t which = 0; which <= others; ++which) {
+    Run run(model);
+    if (which > 0) round_otherwise(run.store, which);
+    Optimizer optimizer(run.store, options);
+    for (size_t step = 0; step < steps; ++step) {
+      losses[which].push_back(run.forward_backward(records, length, static_cast<int>(step % 3)));
+      optimizer.step(static_cast<float>(schedule.at(static_cast<int64_t>(step))));
+    }
+  }
+  return losses;
+}
+
+/// The first losses must follow PyTorch's: to 1e-4, or as closely as runs agree that differ in roundings alone, where
+/// these have grown to more than that: PyTorch's own float32 and float64, and the first with the others.
+void check_curve(const std::vector<std::vector<double>>& runs, const nlohmann::json& golden) {
+  const std::vector<double>& losses = runs[0];
   const std::vector<double> float32 = golden.at("float32"), float64 = golden.at("float64");
   double drift = 0;
   for (size_t step = 0; step < losses.size(); ++step) {
     drift = std::max(drift, std::abs(float32[step] - float64[step]));
-    for (const std::vector<double>& other : rounded_otherwise)
-      drift = std::max(drift, std::abs(other[step] - losses[step]));
+    for (const std::vector<double>& other : runs) drift = std::max(drift, std::abs(other[step] - losses[step]));
     const double allowed = std::max(kTolerance * float32[step], 2 * drift);
     CHECK_MESSAGE(
         std::abs(losses[step] - float32[step]) <= allowed,
@@ -228,15 +231,10 @@ TEST_CASE("models: 50 steps of Adam and of SGD with a cosine schedule follow PyT
     const Schedule schedule{.kind = sgd ? Schedule::Kind::cosine : Schedule::Kind::constant,
                             .base = run_golden.at("learning_rate"),
                             .total_steps = 50};
-    std::vector<std::vector<double>> losses;  // of our run, and of runs with other roundings
-    for (uint32_t which = 0; which < 4; ++which) {
-      Run run(
-          {.encoder = {12, 8}, .hidden_size = 24, .projection_size = 16, .temperature = run_golden.at("temperature")});
-      if (which > 0) round_otherwise(run.store, which);
-      losses.push_back(losses_of(run, {.kind = sgd ? OptimizerOptions::Kind::sgd : OptimizerOptions::Kind::adam},
-                                 schedule, 4, 101, 50));
-    }
-    check_curve(losses[0], {losses.begin() + 1, losses.end()}, run_golden);
+    const SimclrOptions options{
+        .encoder = {12, 8}, .hidden_size = 24, .projection_size = 16, .temperature = run_golden.at("temperature")};
+    const OptimizerOptions optimizer{.kind = sgd ? OptimizerOptions::Kind::sgd : OptimizerOptions::Kind::adam};
+    check_curve(losses_of(options, optimizer, schedule, 4, 101, 50, 3), run_golden);
   }
 }
 
@@ -256,13 +254,8 @@ TEST_CASE("models: the full-size network equals PyTorch in its first gradients a
   const nlohmann::json& adam =
       golden.at("adam_tau_0_5");  // at 0.07 PyTorch's own losses differ by 5e-4 between precisions
   const size_t steps = test::device() == Device::simt ? 5 : 50;  // there a step takes a second
-  std::vector<std::vector<double>> losses;                       // of our run, and of one with other roundings
-  for (uint32_t which = 0; which < 2; ++which) {
-    Run fresh({.temperature = adam.at("temperature")});
-    if (which > 0) round_otherwise(fresh.store, which);
-    losses.push_back(losses_of(fresh, {}, {.base = adam.at("learning_rate"), .total_steps = 50}, 4, 1000, steps));
-  }
-  check_curve(losses[0], {losses[1]}, adam);
+  const SimclrOptions options{.temperature = adam.at("temperature")};
+  check_curve(losses_of(options, {}, {.base = adam.at("learning_rate"), .total_steps = 50}, 4, 1000, steps, 1), adam);
 }
 
 TEST_CASE("models: the classifier equals PyTorch for BCE, focal and weighted loss") {
