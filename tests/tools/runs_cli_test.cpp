@@ -233,7 +233,13 @@ TEST_CASE("runs: the first signal is noted, and a second one ends the process") 
   for (const int signal : {SIGINT, SIGTERM}) {
     const tools::SignalWatch watch;
     CHECK(tools::SignalWatch::signal() == 0);
+    const int standard_error = ::dup(STDERR_FILENO);
+    ::close(STDERR_FILENO);  // so that its word to the user fails
+    errno = ENOENT;
     std::raise(signal);
+    CHECK(errno == ENOENT);  // of the code that the signal stopped
+    ::dup2(standard_error, STDERR_FILENO);
+    ::close(standard_error);
     CHECK(tools::SignalWatch::signal() == signal);
     for (const int second : {SIGINT, SIGTERM}) {
       struct sigaction action {};
