@@ -92,6 +92,13 @@ void require_success(const std::string& answer) {
 }
 
 void serve(RunQueue& queue, const std::vector<std::string>& command) {
+  // Neither this thread nor its worker, which inherits that: Ctrl-C in a terminal, or what ends a job, reaches all
+  // processes, and the command decides.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   try {
     WorkerProcess worker("a worker of label-curve", command);
     require_success(worker.line());
@@ -153,8 +160,7 @@ void make_runs(const LabelCurve& curve, const std::vector<LabelCurveRun>& runs) 
 }
 
 void work_on_label_curve(const LabelCurveOptions& options) {
-  std::signal(SIGINT, SIG_IGN);        // Ctrl-C reaches all processes of a terminal; the command decides
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // and no worker outlives it
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // no worker outlives the command
   std::optional<LabelCurve> curve;
   std::optional<LabelCurveRunner> runner;
   answer([&] {

@@ -25,7 +25,11 @@ class Process {
     std::string command = fmt::format("{} exec {} {} >{} 2>&1 </dev/null", before, SYSTOLE_BINARY, arguments,
                                       (folder_ / "output").string());
     char* words[] = {shell.data(), option.data(), command.data(), nullptr};
-    REQUIRE(posix_spawn(&id_, words[0], nullptr, nullptr, words, environ) == 0);
+    posix_spawnattr_t group_of_its_own;
+    posix_spawnattr_init(&group_of_its_own);
+    posix_spawnattr_setflags(&group_of_its_own, POSIX_SPAWN_SETPGROUP);
+    REQUIRE(posix_spawn(&id_, words[0], nullptr, &group_of_its_own, words, environ) == 0);
+    posix_spawnattr_destroy(&group_of_its_own);
   }
   ~Process() {
     if (id_ > 0) end(SIGKILL);
@@ -35,6 +39,8 @@ class Process {
 
   pid_t id() const { return id_; }
   void send(int signal) const { ::kill(id_, signal); }
+  /// To the process and those that it has started, as Ctrl-C in a terminal.
+  void send_to_all(int signal) const { ::kill(-id_, signal); }
   /// Its exit code, or 128 and the number of the signal that ended it.
   Outcome wait() {
     int status = 0;
