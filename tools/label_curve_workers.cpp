@@ -92,8 +92,8 @@ void require_success(const std::string& answer) {
 }
 
 void serve(RunQueue& queue, const std::vector<std::string>& command) {
-  // Neither this thread nor its worker, which inherits that: Ctrl-C in a terminal, or what ends a job, reaches all
-  // processes, and the command decides.
+  // Ctrl-C in a terminal, or what ends a job, reaches all processes, and the command's main thread decides: this thread
+  // blocks both signals, and its worker inherits that.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
