@@ -4,6 +4,9 @@
 //
 //   wgmma_fence();  wgmma<N>(sum, a, b) …;  wgmma_commit();  …other work…;  wgmma_wait<0>();  sum is there
 //
+// Between fence and commit there should be no condition: the compiler then closes a group of its own after each wgmma
+// (in the SASS, `gsb0` after every HGMMA instead of the last), and wgmma_wait<1> waits for all of the step before.
+//
 // Operands are tiles of 8 × 8 values ("core matrices"), each 128 bytes that follow each other (PTX ISA, "Shared memory
 // matrix layout", no swizzling). Whether 16 bytes hold eight values of one row or of one depth is the operand's Major.
 #pragma once
@@ -12,6 +15,10 @@
 
 #include "kernels/common/bf16.h"
 #include "kernels/common/launch.h"
+
+#if !defined(__CUDACC__)
+#include "kernels/simt/intrinsics.h"
+#endif
 
 namespace systole::kernels::SYSTOLE_TARGET {
 
@@ -46,6 +53,10 @@ struct WarpgroupOperand {
     const int in_core = major == Major::depth ? row % 8 * 8 + depth % 8 : depth % 8 * 8 + row % 8;
     const unsigned char* core = first + depth / 8 * depth_bytes + row / 8 * row_bytes;
     return to_float(reinterpret_cast<const bf16*>(core)[in_core]);
+  }
+  /// Some of its rows, from a multiple of 8 on.
+  ::systole::simt::SharedOperand part(int first_row, int rows) const {
+    return {first + first_row / 8 * row_bytes, depth_bytes, row_bytes, rows / 8};
   }
 #endif
 };
@@ -116,33 +127,50 @@ __device__ __forceinline__ void wgmma(float (&sum)[64], const uint32_t (&a)[4], 
 }
 #undef SYSTOLE_SUMS8
 
-#else
+#elif defined(__CUDACC__)  // for other targets the kernel is compiled but never launched
 
 __device__ __forceinline__ void fence_for_wgmma() {}
 __device__ __forceinline__ void wgmma_fence() {}
 __device__ __forceinline__ void wgmma_commit() {}
 template <int Groups>
 __device__ __forceinline__ void wgmma_wait() {}
+template <Major kA, Major kB, int kSums>
+__device__ __forceinline__ void wgmma(float (&)[kSums], WarpgroupOperand, WarpgroupOperand, bool) {}
+template <Major kB, int kSums>
+__device__ __forceinline__ void wgmma(float (&)[kSums], const uint32_t (&)[4], WarpgroupOperand, bool) {}
+
+#else
+
+// What a fence orders, barriers order too here.
+inline void fence_for_wgmma() {}
+inline void wgmma_fence() {}
+inline void wgmma_commit() {
+  ::systole::simt::commit_products();
+}
+template <int Groups>
+void wgmma_wait() {
+  ::systole::simt::finish_products(Groups);
+}
 
 template <Major kA, Major kB, int kSums>
-__device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] WarpgroupOperand a,
-                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add) {
-#if !defined(__CUDACC__)  // for other targets the kernel is compiled but never launched
+void wgmma(float (&sum)[kSums], WarpgroupOperand a, WarpgroupOperand b, bool add,
+           ::systole::simt::Where where = ::systole::simt::Where::current()) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
+  float* const result =
+      ::systole::simt::start_product(sum, kSums, a.part(16 * warp, 16), b.part(0, 2 * kSums), where).result;
   for (int n = 0; n < kSums / 4; ++n)
     for (int half = 0; half < 2; ++half)
       for (int i = 0; i < 2; ++i) {
         const int row = 16 * warp + 8 * half + lane / 4, column = 8 * n + lane % 4 * 2 + i;
-        if (!add) sum[4 * n + 2 * half + i] = 0;
-        for (int k = 0; k < 16; ++k) sum[4 * n + 2 * half + i] += a.value(kA, row, k) * b.value(kB, column, k);
+        float& value = result[4 * n + 2 * half + i];
+        if (!add) value = 0;
+        for (int k = 0; k < 16; ++k) value += a.value(kA, row, k) * b.value(kB, column, k);
       }
-#endif
 }
 
 template <Major kB, int kSums>
-__device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[maybe_unused]] const uint32_t (&a)[4],
-                                      [[maybe_unused]] WarpgroupOperand b, [[maybe_unused]] bool add) {
-#if !defined(__CUDACC__)
+void wgmma(float (&sum)[kSums], const uint32_t (&a)[4], WarpgroupOperand b, bool add,
+           ::systole::simt::Where where = ::systole::simt::Where::current()) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float row[2][16];  // of a, from the four lanes that have them
   for (int other = 0; other < 4; ++other)
@@ -151,11 +179,11 @@ __device__ __forceinline__ void wgmma([[maybe_unused]] float (&sum)[kSums], [[ma
       row[r % 2][r / 2 * 8 + 2 * other] = float_of(pair << 16);
       row[r % 2][r / 2 * 8 + 2 * other + 1] = float_of(pair & 0xffff0000u);
     }
+  float* const result = ::systole::simt::start_product(sum, kSums, {}, b.part(0, 2 * kSums), where).result;
   for (int i = 0; i < kSums; ++i) {
-    if (!add) sum[i] = 0;
-    for (int k = 0; k < 16; ++k) sum[i] += row[i / 2 % 2][k] * b.value(kB, i / 4 * 8 + lane % 4 * 2 + i % 2, k);
+    if (!add) result[i] = 0;
+    for (int k = 0; k < 16; ++k) result[i] += row[i / 2 % 2][k] * b.value(kB, i / 4 * 8 + lane % 4 * 2 + i % 2, k);
   }
-#endif
 }
 
 #endif

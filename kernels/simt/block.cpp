@@ -120,6 +120,8 @@ void Block::prepare(const Grid& grid, Index index) {
     t.fiber = nullptr;
     t.copies.clear();
     t.committed = 0;
+    t.products.clear();
+    t.committed_products = 0;
     t.barrier_phase = t.warp_phase = 0;
     start_order_[i] = o.order == Order::reverse ? size - 1 - i : i;
   }
@@ -229,6 +231,8 @@ void Block::exit_thread(Thread& thread) {
   if (!thread.copies.empty())
     fail(fmt::format("ended without waiting for its asynchronous copy of {}", text(thread.copies.front().where)),
          nullptr);
+  if (!thread.products.empty())
+    fail(fmt::format("ended without waiting for its wgmma of {}", text(thread.products.front().where)), nullptr);
   thread.state = Thread::State::exited;
   ++exited_;
   if (at_barrier_ > 0)

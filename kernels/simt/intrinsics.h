@@ -69,4 +69,11 @@ void cp_async_wait() {
   finish_copies(Groups);
 }
 
+/// Starts sum += a · b for the caller to compute: in the result, which holds the sums so far. Valid until the next one.
+AsyncProduct& start_product(float* sum, unsigned count, const SharedOperand& a, const SharedOperand& b,
+                            const Where& where);
+void commit_products();
+/// Shows the sums of all groups but the last `groups_left`.
+void finish_products(unsigned groups_left);
+
 }  // namespace systole::simt

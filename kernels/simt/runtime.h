@@ -1,6 +1,6 @@
 // The machine that executes CUDA kernels on the CPU. README.md explains it; the parts are
 //
-//   Thread     one CUDA thread: its index, what it waits for, its asynchronous copies
+//   Thread     one CUDA thread: its index, what it waits for, its asynchronous copies and products
 //   Block      one block in execution: its threads on fibers, their rendezvous at barriers and in warps
 //   run_grid   all blocks of a launch, on a lasting pool of workers
 //
@@ -33,6 +33,25 @@ struct AsyncCopy {
   Where where;
 };
 
+/// An operand of wgmma in shared memory: 2 × row_cores core matrices of 128 bytes, so far apart. Without any:
+/// registers.
+struct SharedOperand {
+  const unsigned char* first;
+  int depth_bytes, row_bytes, row_cores;
+};
+
+/// wgmma: computed when it is issued, shown when it is waited for; until then the sums are NaN, and the operands must
+/// stay as they were.
+struct AsyncProduct {
+  float* sum;
+  unsigned count;
+  float result[64];
+  SharedOperand a, b;
+  uint64_t hash;   // of the operands at the start
+  unsigned group;  // number of the commit that closes it; kOpen before
+  Where where;
+};
+
 /// What a lane brings to a rendezvous of its warp and takes away from it.
 union LaneData {
   uint64_t words[8];
@@ -53,6 +72,8 @@ struct Thread {
   unsigned barrier_phase = 0, warp_phase = 0;  // which of two tokens the race detector is told about
   std::vector<AsyncCopy> copies;
   unsigned committed = 0;  // groups of copies
+  std::vector<AsyncProduct> products;
+  unsigned committed_products = 0;  // groups
 
   unsigned lane() const { return number % 32; }
   unsigned warp() const { return number / 32; }

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "kernels/common/collectives.h"
+#include "kernels/common/warpgroup.h"
 
 namespace systole::test {
 namespace {
@@ -16,6 +17,12 @@ struct Row {
 struct Tile {
   alignas(16) float value[32][4];
 };
+struct Operands {
+  uint4 a[2][64], b[2][64];  // octets of 64 rows
+};
+WarpgroupOperand operand(const uint4 (&octets)[2][64]) {
+  return WarpgroupOperand::of(octets, sizeof(octets[0]), 128);
+}
 
 std::vector<float> numbers(size_t count) {
   std::vector<float> values(count);
@@ -94,6 +101,24 @@ __global__ void misaligned_copy(float*, const float* x) {
   cp_async<16>(&row.value[0], x + 1, true);  // HERE: misaligned asynchronous copy
   cp_async_commit();
   cp_async_wait<0>();
+}
+
+__global__ void wgmma_without_wait(float* y, const float* x) {
+  auto& shared = *dynamic_shared<Operands>();
+  float sum[32] = {};
+  wgmma<Major::depth, Major::depth>(sum, operand(shared.a), operand(shared.b), true);  // HERE: wgmma without a wait
+  wgmma_commit();
+  y[threadIdx.x % 64] = x[threadIdx.x % 64];
+}
+
+__global__ void overwritten_operand(float*, const float*) {
+  auto& shared = *dynamic_shared<Operands>();
+  float sum[32] = {};
+  wgmma<Major::depth, Major::depth>(sum, operand(shared.a), operand(shared.b), true);  // HERE: overwritten operand
+  wgmma_commit();
+  __syncthreads();
+  if (threadIdx.x < 64) shared.b[1][threadIdx.x] = make_uint4(0, 0, 0, 0);
+  wgmma_wait<0>();
 }
 
 // ---- what the race detector reports
@@ -182,6 +207,10 @@ const std::vector<BrokenKernel>& broken_kernels() {
        [] { launch_on_vectors(copy_without_wait, {1}, {64}, sizeof(Row)); }},
       {"misaligned asynchronous copy", Checker::always, "not aligned to its size",
        [] { launch_on_vectors(misaligned_copy, {1}, {1}, sizeof(Row)); }},
+      {"wgmma without a wait", Checker::always, "without waiting for its wgmma",
+       [] { launch_on_vectors(wgmma_without_wait, {1}, {128}, sizeof(Operands)); }},
+      {"overwritten operand", Checker::always, "changed before the wait for the wgmma",
+       [] { launch_on_vectors(overwritten_operand, {1}, {128}, sizeof(Operands)); }},
       {"missing barrier", Checker::race_detector, "data race",
        [] { launch_on_vectors(missing_barrier, {1}, {64}, sizeof(Row)); }},
       {"write after read", Checker::race_detector, "data race",

@@ -8,6 +8,7 @@
 
 #include "kernels/common/collectives.h"
 #include "kernels/common/error.h"
+#include "kernels/common/warpgroup.h"
 #include "kernels/simt/options.h"
 #include "tests/support.h"
 
@@ -51,6 +52,33 @@ __global__ void sum_twice(const float* x, float* y) {  // x [blocks, 256]; y [bl
     y[2 * blockIdx.x] = sum;
     y[2 * blockIdx.x + 1] = squares;
   }
+}
+
+struct Ones {
+  uint4 octets[2][64];  // of 64 rows
+};
+
+__global__ void multiply_ones(float* y) {  // [128, 4]
+  auto& shared = *dynamic_shared<Ones>();
+  const unsigned thread = threadIdx.x;
+  const uint32_t two = pack_bf16(1, 1);
+  shared.octets[thread / 64][thread % 64] = make_uint4(two, two, two, two);
+  fence_for_wgmma();
+  __syncthreads();
+  const auto ones = WarpgroupOperand::of(shared.octets, sizeof(shared.octets[0]), 128);
+  float first[32] = {1}, second[32] = {1};
+  wgmma_fence();
+  wgmma<Major::depth, Major::depth>(first, ones, ones, true);
+  wgmma<Major::depth, Major::depth>(first, ones, ones, true);
+  wgmma_commit();
+  y[4 * thread] = first[0];
+  wgmma<Major::depth, Major::depth>(second, ones, ones, false);
+  wgmma_commit();
+  wgmma_wait<1>();
+  y[4 * thread + 1] = first[0];
+  y[4 * thread + 2] = second[0];
+  wgmma_wait<0>();
+  y[4 * thread + 3] = second[0];
 }
 
 /// Rotates the block's values 300 times, a barrier before and after each step.
@@ -144,6 +172,20 @@ TEST_CASE("simt: shared memory is NaN when a block starts") {
     launch(queue, {.grid = {1}, .block = {256}, .shared_bytes = sizeof(Sums)}, read_uninitialised, y.data());
     CHECK(std::all_of(y.begin(), y.end(), [](float v) { return std::isnan(v); }));
   }
+}
+
+TEST_CASE("simt: the sums of wgmma are NaN until they are waited for") {
+  in_every_order([] {
+    std::vector<float> y(4 * 128);
+    Queue queue(Device::simt);
+    launch(queue, {.grid = {1}, .block = {128}, .shared_bytes = sizeof(Ones)}, multiply_ones, y.data());
+    for (size_t i = 0; i < 128; ++i) {
+      CHECK(std::isnan(y[4 * i]));        // of two products, before the wait
+      CHECK(y[4 * i + 1] == 1 + 2 * 16);  // behind the wait for their group
+      CHECK(std::isnan(y[4 * i + 2]));    // another sum, of a later group, behind the same wait
+      CHECK(y[4 * i + 3] == 16);          // behind its own; that one overwrites
+    }
+  });
 }
 
 TEST_CASE("simt: what a GPU could not launch is refused, with place and sizes") {
