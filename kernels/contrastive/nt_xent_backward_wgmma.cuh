@@ -43,21 +43,34 @@ __global__ void __launch_bounds__(kMixThreads, 2) mix_rows_wgmma(WgmmaRows z, Ex
       cp_async_commit();
     }
     float s[kWgmmaSums];
-    multiply_rows(z, shared.own, row % kWgmmaTile, other, s);
+    multiply_rows(shared.own, row % kWgmmaTile, other, s);
 
     const int column = J * kWgmmaTile, N = z.M / 2;
-    const auto weight_of = [&](int i, const float2& others) {
-      const int at = row + row_of_sum(i), j = column + column_of_sum(i);
-      float w = exp2_approx(s[i] * exponent.scale + exponent.offset) * (own[i / 2 % 2] + (i % 2 ? others.y : others.x));
-      if (at == (j < N ? j + N : j - N)) w -= 2;  // here, where what remains is small and exact
-      return at == j || at >= z.M || j >= z.M ? 0.0f : w;
-    };
+    const auto make_weights = [&]<bool kPlain>() {
+      const auto weight_of = [&](int i, const float2& others) {
+        const int at = row + row_of_sum(i), j = column + column_of_sum(i);
+        float w =
+            exp2_approx(s[i] * exponent.scale + exponent.offset) * (own[i / 2 % 2] + (i % 2 ? others.y : others.x));
+        if (kPlain) return w;
+        if (at == (j < N ? j + N : j - N)) w -= 2;  // here, where what remains is small and exact
+        return at == j || at >= z.M || j >= z.M ? 0.0f : w;
+      };
+      const auto* const of_columns = reinterpret_cast<const float2*>(normalizer + column + column_of_sum(0));
 #pragma unroll
-    for (int i = 0; i < kWgmmaSums; i += 4) {
-      const float2 others = *reinterpret_cast<const float2*>(normalizer + column + column_of_sum(i));
-      weight[i / 8][i / 4 % 2 * 2] = pack_bf16(weight_of(i, others), weight_of(i + 1, others));
-      weight[i / 8][i / 4 % 2 * 2 + 1] = pack_bf16(weight_of(i + 2, others), weight_of(i + 3, others));
-    }
+      for (int i = 0; i < kWgmmaSums; i += 4) {
+        const float2 others = of_columns[i];  // eight columns further with every four sums
+        weight[i / 8][i / 4 % 2 * 2] = pack_bf16(weight_of(i, others), weight_of(i + 1, others));
+        weight[i / 8][i / 4 % 2 * 2 + 1] = pack_bf16(weight_of(i + 2, others), weight_of(i + 3, others));
+      }
+    };
+    // Neither pairs of a row with itself or its partner, nor rows beyond M: nearly all tiles, and without comparisons.
+    const auto meets = [&](int diagonal) {
+      return column + kWgmmaTile > row + diagonal && column < row + kMixRows + diagonal;
+    };
+    if (!meets(0) && !meets(N) && !meets(-N) && row + kMixRows <= z.M && column + kWgmmaTile <= z.M)
+      make_weights.template operator()<true>();
+    else
+      make_weights.template operator()<false>();
     const auto b = WarpgroupOperand::of(&other[0][0], kCoreBytes, kOctetBytes);  // columns d; depth j
     wgmma_fence();
 #pragma unroll

@@ -15,20 +15,26 @@ struct WgmmaTriangleShared {
   float column_part[kTriangleThreads / 32][kWgmmaTile];  // over the 16 rows of each warp
 };
 
+/// A lane keeps half of its 2 · kHalf sums and adds those of the lane kMask further, which keeps the other half.
+template <int kHalf, int kMask>
+__device__ __forceinline__ void exchange_half(float (&sum)[kWgmmaSums / 2], int lane) {
+#pragma unroll
+  for (int m = 0; m < kHalf; ++m) {
+    const float mine = lane & kMask ? sum[m + kHalf] : sum[m], theirs = lane & kMask ? sum[m] : sum[m + kHalf];
+    sum[m] = mine + __shfl_xor_sync(kWholeWarp, theirs, kMask);
+  }
+}
 /// The sums of each column over a warp's rows, of terms e: halves of the columns change places with the lanes that have
-/// the other rows, until a lane has four columns of all.
+/// the other rows, until a lane has four columns of all. (As a loop over halves, the sums went to local memory.)
 __device__ __forceinline__ void sum_columns(const float (&e)[kWgmmaSums], float* part) {
   float sum[kWgmmaSums / 2];
 #pragma unroll
   for (int m = 0; m < kWgmmaSums / 2; ++m) sum[m] = e[m / 2 * 4 + m % 2] + e[m / 2 * 4 + 2 + m % 2];
   const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-  for (int half = kWgmmaSums / 4, mask = 16; mask >= 4; half /= 2, mask /= 2)
-#pragma unroll
-    for (int m = 0; m < half; ++m) {
-      const float mine = lane & mask ? sum[m + half] : sum[m], theirs = lane & mask ? sum[m] : sum[m + half];
-      sum[m] = mine + __shfl_xor_sync(kWholeWarp, theirs, mask);
-    }
+  static_assert(kWgmmaSums == 64);
+  exchange_half<16, 16>(sum, lane);
+  exchange_half<8, 8>(sum, lane);
+  exchange_half<4, 4>(sum, lane);
   float* const to = part + lane / 4 * 16 + lane % 4 * 2;
   *reinterpret_cast<float2*>(to) = make_float2(sum[0], sum[1]);
   *reinterpret_cast<float2*>(to + 8) = make_float2(sum[2], sum[3]);
@@ -66,21 +72,26 @@ __global__ void __launch_bounds__(kTriangleThreads, 2) sum_triangle_wgmma(WgmmaR
       cp_async_commit();
     }
     float s[kWgmmaSums];
-    multiply_rows(z, shared.own, warpgroup * 64, shared.other[buffer], s);
+    multiply_rows(shared.own, warpgroup * 64, shared.other[buffer], s);
 
     const int row = I * kWgmmaTile + warpgroup * 64, column = J * kWgmmaTile;
     if (column + kWgmmaTile > row + N && column < row + 64 + N)  // keeps s_ip(i), so that its rounding cancels
 #pragma unroll
       for (int i = 0; i < kWgmmaSums; ++i)
         if (const int at = row + row_of_sum(i); at < N && column + column_of_sum(i) == at + N) positive[at] = s[i];
-    const bool whole = I != J && column + kWgmmaTile <= z.M && row + 64 <= z.M;
+    const auto exponentiate = [&]<bool kWhole>() {
 #pragma unroll
-    for (int i = 0; i < kWgmmaSums; ++i) {
-      const int at = row + row_of_sum(i), other = column + column_of_sum(i);
-      const float e = exp2_approx(s[i] * exponent.scale + exponent.offset);
-      s[i] = whole || (at != other && at < z.M && other < z.M) ? e : 0.0f;
-      row_sum[i / 2 % 2] += s[i];
-    }
+      for (int i = 0; i < kWgmmaSums; ++i) {
+        const int at = row + row_of_sum(i), other = column + column_of_sum(i);
+        const float e = exp2_approx(s[i] * exponent.scale + exponent.offset);
+        s[i] = kWhole || (at != other && at < z.M && other < z.M) ? e : 0.0f;
+        row_sum[i / 2 % 2] += s[i];
+      }
+    };
+    if (I != J && column + kWgmmaTile <= z.M && row + 64 <= z.M)  // nearly all: comparisons would take half of the time
+      exponentiate.template operator()<true>();
+    else
+      exponentiate.template operator()<false>();
     if (I != J) sum_columns(s, shared.column_part[thread / 32]);  // a diagonal tile's columns are its rows again
     if (!more || row_ends) {
 #pragma unroll

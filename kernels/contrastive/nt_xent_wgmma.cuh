@@ -23,8 +23,6 @@ struct WgmmaRows {
   int M, D;
   int tiles;
   uint4* rows;  // [tiles, kWgmmaOctets, kWgmmaTile]
-
-  __device__ int steps() const { return (D + 15) / 16; }  // of wgmma, for a tile of S
 };
 
 /// Block (tile, octet): a thread packs eight numbers of a row.
@@ -43,23 +41,21 @@ using WgmmaStage = uint4[kWgmmaOctets][kWgmmaTile];
 /// Starts the copy of a tile of Z by kThreads threads.
 template <int kThreads>
 __device__ __forceinline__ void start_tile(const WgmmaRows& z, int tile, WgmmaStage& to) {
-  const uint4* from = z.rows + int64_t{tile} * (kWgmmaOctets * kWgmmaTile);
+  const uint4* const from = z.rows + int64_t{tile} * (kWgmmaOctets * kWgmmaTile) + threadIdx.x;
+  uint4* const own = &to[0][0] + threadIdx.x;
 #pragma unroll
-  for (int i = 0; i < kWgmmaOctets * kWgmmaTile / kThreads; ++i) {
-    const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-    cp_async<16>(&to[0][0] + at, from + at, true);
-  }
+  for (int i = 0; i < kWgmmaOctets * kWgmmaTile; i += kThreads) cp_async<16>(own + i, from + i, true);
 }
 
-/// s = 64 rows of a tile, from `first` on, times the rows of another.
-__device__ __forceinline__ void multiply_rows(const WgmmaRows& z, WgmmaStage& left, int first, WgmmaStage& right,
-                                              float (&s)[kWgmmaSums]) {
+/// s = 64 rows of a tile, from `first` on, times the rows of another. All octets, also those that D leaves empty: wgmma
+/// with conditions between them would cost more (warpgroup.h).
+__device__ __forceinline__ void multiply_rows(WgmmaStage& left, int first, WgmmaStage& right, float (&s)[kWgmmaSums]) {
   const auto a = WarpgroupOperand::of(&left[0][first], kOctetBytes, kCoreBytes);
   const auto b = WarpgroupOperand::of(&right[0][0], kOctetBytes, kCoreBytes);
   wgmma_fence();
-#pragma unroll 1
-  for (int k = 0; k < z.steps(); ++k)
-    wgmma<Major::depth, Major::depth>(s, a + 2 * k * kOctetBytes, b + 2 * k * kOctetBytes, k > 0);
+#pragma unroll
+  for (int octet = 0; octet < kWgmmaOctets; octet += 2)
+    wgmma<Major::depth, Major::depth>(s, a + octet * kOctetBytes, b + octet * kOctetBytes, octet > 0);
   wgmma_commit();
   wgmma_wait<0>();
 }

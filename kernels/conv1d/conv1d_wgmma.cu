@@ -23,40 +23,52 @@ bool in_quads(ConstSeries rows, int channels) {
   return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 8 == 0;
 }
 
-template <bool kGradient, int kRows, int kColumns>
-void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t) {
-  using Window = WgmmaWindow<kGradient, kRows, kColumns>;
+template <bool kGradient, int kRows, int kColumns, int kTaps>
+void launch_window_product(Queue& queue, const WindowProduct& product, const WindowTensors& t) {
+  using Window = WgmmaWindow<kGradient, kRows, kColumns, kTaps>;
+  WgmmaProduct<kTaps> p(product);
   p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
   p.panels = ceil_div(p.out_channels, kColumns);
-  p.chunks = ceil_div(p.in_channels, kWgmmaChunk);
+  p.chunks = ceil_div(p.in_channels, Window::kChunk);
 
   const size_t packed_bytes = sizeof(uint4) * kOctets * kColumns * static_cast<size_t>(p.panels) *
-                              static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);
+                              static_cast<size_t>(p.chunks) * static_cast<size_t>(p.steps());
   TileResults<kRows> results(p, t);
   auto* const memory = scratch<std::byte>(queue, packed_bytes + results.bytes());
   auto* const packed = reinterpret_cast<uint4*>(memory);
   results.place(memory + packed_bytes);
 
-  launch(queue, {.grid = {int64_t{p.K} * kOctets, p.chunks, p.panels}, .block = {kColumns}}, pack_octets<kColumns>, p,
-         t.w, packed);
+  launch(queue, {.grid = {int64_t{p.steps()} * kOctets, p.chunks, p.panels}, .block = {kColumns}},
+         pack_octets<kColumns, kTaps>, p, t.w, packed);
   launch(queue,
          {.grid = {int64_t{p.N} * p.tiles() * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
-         window_product_wgmma<kGradient, kRows, kColumns>, p, t.in.as<bf16>(), t.pending, packed, t.bias,
+         window_product_wgmma<kGradient, kRows, kColumns, kTaps>, p, t.in.as<bf16>(), t.pending, packed, t.bias,
          t.out.as<bf16>(), t.mode == GradientMode::accumulate, results.moments.mean, results.moments.m2, results.sums);
   results.join(queue);
 }
 
-/// 128 outputs a tile unless 64 leave fewer rows empty, 128 channels where there are as many.
-template <bool kGradient>
-void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+/// 128 outputs a tile unless 64 leave fewer rows empty, 128 channels where there are as many, and several taps a step
+/// where there are few channels to read.
+template <bool kGradient, int kTaps>
+void choose_tile(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
   const int class_rows = ceil_div(p.out_rows, p.classes);
   const bool tall = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64), wide = p.out_channels % 128 == 0;
   const auto launch_it =
-      tall ? (wide ? launch_window_product<kGradient, 128, 128> : launch_window_product<kGradient, 128, 64>)
-           : (wide ? launch_window_product<kGradient, 64, 128> : launch_window_product<kGradient, 64, 64>);
+      tall
+          ? (wide ? launch_window_product<kGradient, 128, 128, kTaps>
+                  : launch_window_product<kGradient, 128, 64, kTaps>)
+          : (wide ? launch_window_product<kGradient, 64, 128, kTaps> : launch_window_product<kGradient, 64, 64, kTaps>);
   launch_it(queue, p, t);
+}
+template <bool kGradient>
+void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  const auto is_filled = [&p](int taps) { return p.in_channels <= kWgmmaChunk / taps && p.slab_taps >= taps; };
+  const auto choose = !kGradient && is_filled(4) ? choose_tile < kGradient, kGradient ? 2 : 4 >
+      : is_filled(2)                             ? choose_tile<kGradient, 2>
+                                                 : choose_tile<kGradient, 1>;
+  choose(queue, p, t);
 }
 
 /// Whether these kernels compute with a series `in` of p's shape: of bf16, and, where it is a gradient, a finished one.

@@ -7,13 +7,17 @@
 //   octet 0   | slot 0 | slot 1 | slot 2 | …          what wgmma reads as rows: eight slots are a core matrix,
 //   octet 1   | slot 0 | slot 1 | slot 2 | …          two octets are the 16 depths of one instruction
 //
-// so the window of the next tap is the same operand, D · 16 bytes further: nothing is copied or rearranged for it. Per
-// tap and chunk of 64 channels the block brings [64, kColumns] weights to shared memory, laid out the same way.
+// so the window of the next tap is the same operand, D · 16 bytes further: nothing is copied or rearranged for it. A
+// step multiplies 64 channels of one tap, or of two or four taps where the input has only half or a quarter as many
+// channels; the weights for it, eight octets of kColumns, are laid out the same way.
 //
-//   step       s             s + 1         s + 2         one tap each; step s + 1 is issued while step s multiplies
-//   tensor     multiply s    multiply s+1  …
+//   step       s             s + 1         s + 2
+//   tensor     multiply s    multiply s+1  …             s + 1 is issued while s is multiplied
 //   cp.async   weights s + 2 weights s + 3 …             four buffers: s − 1 and s may still be read
-//   warps      at a slab's first tap: start the copy of the next slab; at its last: normalise it in place
+//   warps      at a slab's second step: start the copy of the next slab; at its last: normalise it in place
+//
+// The four wgmma of a step follow each other without a condition between them. With one, the compiler closes a group of
+// its own after each, and waiting for the step before would be waiting for all of them (seen in the SASS as `gsb0`).
 #pragma once
 
 #include "kernels/common/octet.h"
@@ -23,9 +27,25 @@
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kWgmmaChunk = 64;  // channels brought to shared memory at a time
-constexpr int kOctets = kWgmmaChunk / 8;
-constexpr int kWgmmaDepth = 16;  // of one instruction
+constexpr int kOctets = 8;                // of weights, in a step
+constexpr int kWgmmaChunk = 8 * kOctets;  // channels
+constexpr int kWgmmaDepth = 16;           // of one instruction
+
+/// The window product, and the order of its taps: in steps of kTaps, the last of a phase or of a slab with fewer.
+template <int kTaps>
+struct WgmmaProduct : WindowProduct {
+  /// For products whose slabs have room for the taps of a step.
+  explicit WgmmaProduct(const WindowProduct& p) : WindowProduct(p) { slab_taps -= slab_taps % kTaps; }
+
+  __host__ __device__ int steps_of(int taps) const { return (taps + kTaps - 1) / kTaps; }
+  /// Of all phases before.
+  __host__ __device__ int steps_before(int phase) const {
+    const int longer = phase < longer_phases ? phase : longer_phases;
+    return longer * steps_of(phase_taps + 1) + (phase - longer) * steps_of(phase_taps);
+  }
+  /// Of a chunk.
+  __host__ __device__ int steps() const { return steps_before(phases()); }
+};
 
 /// Starts the copy of an octet of `channels` that remain in its row, all of them where kWhole; zeros stand for the
 /// others and, where it does not exist, for all. A row of 12 leads has an octet and a half: its octets are 8-byte
@@ -64,13 +84,15 @@ struct OctetNorm {
   }
 };
 
-template <bool kGradient, int kRows, int kColumns>
+/// kTaps: in a step.
+template <bool kGradient, int kRows, int kColumns, int kTaps>
 struct WgmmaWindow {
-  static constexpr int kThreads = 2 * kRows;  // a warpgroup for each 64 rows
-  static constexpr int kSums = kColumns / 2;  // of a thread
-  // One slot more than can be used: the octets of a slot, which eight threads write, then lie in different banks.
-  static constexpr int kSlots = kRows + kSpareSlots + 1;
-  static constexpr int kSlotsAtOnce = kThreads / kOctets;
+  static constexpr int kChunk = kWgmmaChunk / kTaps, kSlabOctets = kOctets / kTaps;  // channels of a slab
+  static constexpr int kThreads = 2 * kRows;                                         // a warpgroup for each 64 rows
+  static constexpr int kSums = kColumns / 2;                                         // of a thread
+  // Some slots more than can be used: the octets of a slot, which neighbouring threads write, lie in different banks.
+  static constexpr int kSlots = kRows + kSpareSlots + kTaps;
+  static constexpr int kSlotsAtOnce = kThreads / kSlabOctets;
   static constexpr int kOwnSlots = ceil_div(kRows + kSpareSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
   static constexpr int kPitch = kColumns + kTilePad;
@@ -79,7 +101,7 @@ struct WgmmaWindow {
 
   union Shared {
     struct {
-      uint4 slab[2][kOctets][kSlots];
+      uint4 slab[2][kSlabOctets][kSlots];
       uint4 weights[kWeightBuffers][kOctets][kColumns];
       OctetNorm norm[2];  // of a slab's channels, where a normalisation is pending
     } in;
@@ -90,19 +112,28 @@ struct WgmmaWindow {
     } out;
   };
 
-  const WindowProduct& p;
+  const WgmmaProduct<kTaps>& p;
   const WindowBlock& block;
   Shared& shared;
-  int group;  // of the record, where a normalisation is pending
+  int group;         // of the record, where a normalisation is pending
+  int class_row;     // kGradient: of output 0 of the class at slot 0 of its phase
+  const bf16* rows;  // the record's, from the thread's octet of the first chunk on
 
-  static __device__ __forceinline__ int octet() { return thread_number() % kOctets; }
+  static __device__ __forceinline__ WgmmaWindow of(const WgmmaProduct<kTaps>& p, const WindowBlock& block,
+                                                   Shared& shared, const bf16* in, const PendingAffine& pending) {
+    WgmmaWindow window{p,      block,
+                       shared, pending.scale ? block.record / (p.N / pending.groups) : 0,
+                       0,      in + int64_t{block.record} * p.in_rows * p.in_channels + octet() * 8};
+    if (kGradient && block.taps > 0) window.class_row = block.first_row(p, block.phase_begin);
+    return window;
+  }
 
   /// Starts the copy of a slab as it is in memory, rows outside of the record as zeros. A thread copies and later
-  /// normalises the slots thread / 8, thread / 8 + kSlotsAtOnce, … of one octet.
-  __device__ __forceinline__ void start_slab(const Slab& slab, int buffer, const bf16* in) const {
+  /// normalises some slots, kSlotsAtOnce apart, of one octet.
+  __device__ __forceinline__ void start_slab(const Slab& slab, int buffer) const {
     const auto start = [&]<bool kWhole>() {
-      const int c = slab.chunk * kWgmmaChunk + octet() * 8, left = p.in_channels - c;
-      const bf16* from = in + (int64_t{block.record} * p.in_rows + first_row(slab)) * p.in_channels + c;
+      const int left = p.in_channels - slab.chunk * kChunk - octet() * 8;
+      const bf16* from = rows + (int64_t{first_row(slab)} * p.in_channels + slab.chunk * kChunk);
       const int64_t next = int64_t{kSlotsAtOnce * step()} * p.in_channels;
       uint4* const slots = shared.in.slab[buffer][octet()];
       for_each_slot(slab, [&](int slot, int row) {
@@ -118,8 +149,8 @@ struct WgmmaWindow {
 
   /// What a pending normalisation needs of the slab's channels; a barrier must follow.
   __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending) const {
-    if (!pending.scale || thread_number() >= kWgmmaChunk) return;
-    const int c = slab.chunk * kWgmmaChunk + thread_number();
+    if (!pending.scale || thread_number() >= kChunk) return;
+    const int c = slab.chunk * kChunk + thread_number();
     const int64_t at = int64_t{group} * p.in_channels + c;
     shared.in.norm[buffer].scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
     shared.in.norm[buffer].shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
@@ -135,7 +166,7 @@ struct WgmmaWindow {
     });
   }
 
-  /// Starts the copy of one tap's weights, which pack_octets laid out as they lie in shared memory.
+  /// Starts the copy of one step's weights, which pack_octets laid out as they lie in shared memory.
   __device__ __forceinline__ void start_weights(int buffer, const uint4* weights) const {
     static_assert(kOctets * kColumns % kThreads == 0);
     uint4* const to = &shared.in.weights[buffer][0][0] + thread_number();
@@ -144,7 +175,28 @@ struct WgmmaWindow {
     for (int i = 0; i < kOctets * kColumns; i += kThreads) cp_async<16>(to + i, weights + i, true);
   }
 
+  /// Starts the products of one step, for the warpgroup's 64 rows of the tile. Weights of taps that a step lacks are
+  /// zeros, and are multiplied with a tap that it has.
+  __device__ __forceinline__ void multiply(const Slab& slab, int buffer, int first_tap, int weights_buffer,
+                                           int warpgroup, float (&sum)[kSums]) const {
+    const auto slots = WarpgroupOperand::of(&shared.in.slab[buffer][0][warpgroup * 64], kSlots * 16, 8 * 16);
+    const auto weights = WarpgroupOperand::of(shared.in.weights[weights_buffer][0], kColumns * 16, 8 * 16);
+    wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < kTaps; ++i) {
+      const int tap = first_tap + i < slab.taps ? first_tap + i : slab.taps - 1;
+#pragma unroll
+      for (int octet = 0; octet < kSlabOctets; octet += kWgmmaDepth / 8)
+        wgmma<Major::depth, Major::depth>(sum, slots + (tap * p.tap_slots + octet * kSlots) * 16,
+                                          weights + (i * kSlabOctets + octet) * kColumns * 16, true);
+    }
+    wgmma_commit();
+  }
+
  private:
+  static __device__ __forceinline__ int octet() {
+    return thread_number() % kSlabOctets;
+  }
   __device__ __forceinline__ bool is_row(int row) const {
     return static_cast<unsigned>(row) < static_cast<unsigned>(p.in_rows);
   }
@@ -153,13 +205,13 @@ struct WgmmaWindow {
   }
   /// Of the thread's first slot.
   __device__ __forceinline__ int first_row(const Slab& slab) const {
-    return block.first_row(p, slab.phase) +
-           (block.first_output + slab.first_tap * p.tap_slots + thread_number() / kOctets) * step();
+    const int slot = block.first_output + slab.first_tap * p.tap_slots + thread_number() / kSlabOctets;
+    return (kGradient ? class_row : slab.phase * p.dilation - p.padding) + slot * step();
   }
   /// body(slot, row, which may be outside of the record) for the thread's slots, in order.
   template <class Body>
   __device__ __forceinline__ void for_each_slot(const Slab& slab, const Body& body) const {
-    const int slots = kRows + (slab.taps - 1) * p.tap_slots, first = thread_number() / kOctets;
+    const int slots = kRows + (slab.taps - 1) * p.tap_slots, first = thread_number() / kSlabOctets;
     int row = first_row(slab);
 #pragma unroll
     for (int i = 0; i < kOwnSlots; ++i, row += kSlotsAtOnce * step())
@@ -319,94 +371,95 @@ constexpr int wgmma_window_blocks(bool gradient, int rows, int columns) {
   return (columns == 64 && !gradient ? 3 : 2) * 128 / rows;
 }
 
-template <bool kGradient, int kRows, int kColumns>
+template <bool kGradient, int kRows, int kColumns, int kTaps>
 __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRows, kColumns))
-    window_product_wgmma(WindowProduct p,
+    window_product_wgmma(WgmmaProduct<kTaps> p,
                          const bf16* __restrict__ in,       // [N, in_rows, in_channels]
                          PendingAffine pending,             // of `in`; forward
-                         const uint4* __restrict__ packed,  // [panels, chunks, K, kOctets, kColumns]
+                         const uint4* __restrict__ packed,  // [panels, chunks, steps, kOctets, kColumns]
                          const float* __restrict__ bias,    // [out_channels] or null
                          bf16* __restrict__ out,            // [N, out_rows, out_channels]
                          bool accumulate,
                          float* __restrict__ tile_mean,   // [N, row_tiles, out_channels], or null
                          float* __restrict__ tile_m2,     // [N, row_tiles, out_channels]
                          RecordGradientSums tile_sums) {  // [N, classes · row_tiles, out_channels] each, or null
-  using Window = WgmmaWindow<kGradient, kRows, kColumns>;
+  using Window = WgmmaWindow<kGradient, kRows, kColumns, kTaps>;
   auto& shared = *dynamic_shared<typename Window::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);
-  const Window window{p, block, shared, pending.scale ? block.record / (p.N / pending.groups) : 0};
-  float sum[Window::kSums];
+  const Window window = Window::of(p, block, shared, in, pending);
+  float sum[Window::kSums] = {};
 
-  // The weights of a block's taps follow each other in memory, chunk by chunk.
-  constexpr int kTapSize = kOctets * kColumns;
-  int next_weights = (block.panel * p.chunks * p.K + p.taps_before(block.phase_begin)) * kTapSize, next_tap = 0;
-  const int steps = block.outputs > 0 ? p.chunks * block.taps : 0;
+  // The weights of a block's steps follow each other in memory, chunk by chunk.
+  constexpr int kStepSize = kOctets * kColumns;
+  const int steps_before = p.steps_before(block.phase_begin);
+  const int chunk_steps = p.steps_before(block.phase_end) - steps_before;
+  const int steps = block.outputs > 0 ? p.chunks * chunk_steps : 0;
+  int next_weights = (block.panel * p.chunks * p.steps() + steps_before) * kStepSize, next_in_chunk = 0;
   const auto start_weights = [&](int step) {
     if (step < steps) {
       window.start_weights(step % Window::kWeightBuffers, packed + next_weights);
-      next_weights += kTapSize;
-      if (++next_tap == block.taps) next_tap = 0, next_weights += (p.K - block.taps) * kTapSize;
+      next_weights += kStepSize;
+      if (++next_in_chunk == chunk_steps) next_in_chunk = 0, next_weights += (p.steps() - chunk_steps) * kStepSize;
     }
     cp_async_commit();
   };
 
-  // Step by step, a tap each; the slab of the first is made before. A step closes one group of copies: the weights of
-  // two steps later, and at the first tap of a slab the next slab.
+  // The slab of the first step is made before. A step closes two groups of copies: the weights of two steps later, and
+  // what it starts of the next slab, mostly nothing.
   Slab slab = Slab::first(p, block), next = slab;
-  int buffer = 0;
+  int buffer = 0, slab_steps = p.steps_of(slab.taps);
   if (steps > 0) {
-    window.start_slab(slab, buffer, in);
+    window.start_slab(slab, buffer);
     cp_async_commit();
     start_weights(0);
+    cp_async_commit();
     start_weights(1);
+    cp_async_commit();
     window.load_norm(slab, buffer, pending);
-    cp_async_wait<2>();
+    cp_async_wait<4>();
     __syncthreads();
     window.transform_slab(slab, buffer, pending);
     next = slab.next(p, block);
   }
   const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
 #pragma unroll 1
-  for (int step = 0, tap = 0; step < steps; ++step, ++tap) {
-    if (tap == slab.taps) {
+  for (int step = 0, in_slab = 0; step < steps; ++step, ++in_slab) {
+    if (in_slab == slab_steps) {
       slab = next;
+      slab_steps = p.steps_of(slab.taps);
       next = slab.next(p, block);
       buffer ^= 1;
-      tap = 0;
+      in_slab = 0;
     }
-    if (tap == 0)
-      wgmma_wait<0>();  // behind the barrier, the other buffer of slabs is no longer read
+    // Behind the barrier, the weights of step − 2 are no longer read, nor is the other slab at the step that starts the
+    // copy of the next one there.
+    const int starting_step = slab_steps > 2 ? 1 : 0;
+    if (in_slab == 0 && starting_step == 0)
+      wgmma_wait<0>();
     else
-      wgmma_wait<1>();  // behind the barrier, the weights of step − 2 are no longer read
-    cp_async_wait<1>();
+      wgmma_wait<1>();
+    cp_async_wait<3>();  // for this step's weights: what the last step started and the slab before it may come later
     fence_for_wgmma();
     __syncthreads();
     const bool more = next.chunk < p.chunks;
-    if (tap == 0 && more) {
-      window.start_slab(next, buffer ^ 1, in);
-      window.load_norm(next, buffer ^ 1, pending);
-      if (slab.taps == 1) __syncthreads();  // otherwise the next step's comes before the transformation
-    }
     start_weights(step + 2);
+    if (in_slab == starting_step && more) {
+      window.start_slab(next, buffer ^ 1);
+      window.load_norm(next, buffer ^ 1, pending);
+      if (slab_steps == 1) __syncthreads();  // otherwise the next step's comes before the transformation
+    }
+    cp_async_commit();
 
-    const auto a = WarpgroupOperand::of(&shared.in.slab[buffer][0][tap * p.tap_slots + warpgroup * 64],
-                                        Window::kSlots * 16, 8 * 16);
-    const auto b = WarpgroupOperand::of(shared.in.weights[step % Window::kWeightBuffers][0], kColumns * 16, 8 * 16);
-    const int depth = p.in_channels - slab.chunk * kWgmmaChunk;
-    wgmma_fence();
-#pragma unroll 1  // a condition in an unrolled loop would make the compiler wait for each wgmma
-    for (int k = 0; k < depth && k < kWgmmaChunk; k += kWgmmaDepth)
-      wgmma<Major::depth, Major::depth>(sum, a + k / 8 * Window::kSlots * 16, b + k / 8 * kColumns * 16, step + k > 0);
-    wgmma_commit();
-    if (tap == slab.taps - 1 && more) {
-      if (slab.taps < 3) cp_async_wait<0>();  // otherwise this step's wait was for the slab too
+    window.multiply(slab, buffer, in_slab * kTaps, step % Window::kWeightBuffers, warpgroup, sum);
+    if (in_slab == slab_steps - 1 && more) {
+      if (slab_steps == 1)
+        cp_async_wait<0>();
+      else
+        cp_async_wait<2>();  // all but this step's copies
       window.transform_slab(next, buffer ^ 1, pending);
     }
   }
   wgmma_wait<0>();
-  if (steps == 0)
-#pragma unroll
-    for (float& value : sum) value = 0;
   __syncthreads();  // the operands' memory becomes the tile's
 
   const int row = thread_number() / 32 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
@@ -425,27 +478,30 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     outputs.write(bias, tile_mean, tile_m2);
 }
 
-/// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole chunks
-/// and panels, in the order of taps(). A block packs an octet of channels of one tap; a thread has a column.
-template <int kColumns>
+/// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole steps,
+/// chunks and panels, in the order of the steps. A block packs an octet of a step; a thread has a column.
+template <int kColumns, int kTaps>
 __global__ void __launch_bounds__(kColumns)
-    pack_octets(WindowProduct p,
+    pack_octets(WgmmaProduct<kTaps> p,
                 const float* __restrict__ w,   // [K, C_in, C_out]
-                uint4* __restrict__ packed) {  // [panels, chunks, K, kOctets, kColumns]
+                uint4* __restrict__ packed) {  // [panels, chunks, steps, kOctets, kColumns]
+  constexpr int kSlabOctets = kOctets / kTaps;
   const int chunk = static_cast<int>(blockIdx.y), panel = static_cast<int>(blockIdx.z);
-  const int in_order = static_cast<int>(blockIdx.x) / kOctets, octet = static_cast<int>(blockIdx.x) % kOctets;
-  int phase = 0, i = in_order;
-  for (; i >= p.taps_of(phase); ++phase) i -= p.taps_of(phase);
-  const float* tap = w + int64_t{p.tap(phase, i)} * p.in_channels * p.out_channels;
-  const int first = chunk * kWgmmaChunk + octet * 8, q = panel * kColumns + thread_number();
+  const int step = static_cast<int>(blockIdx.x) / kOctets, octet = static_cast<int>(blockIdx.x) % kOctets;
+  int phase = 0;
+  while (step >= p.steps_before(phase + 1)) ++phase;
+  const int in_step = octet / kSlabOctets, i = (step - p.steps_before(phase)) * kTaps + in_step;
+  const bool exists = i < p.taps_of(phase);
+  const float* tap = w + int64_t{exists ? p.tap(phase, i) : 0} * p.in_channels * p.out_channels;
+  const int first = (chunk * kSlabOctets + octet % kSlabOctets) * 8, q = panel * kColumns + thread_number();
   Octet weights{};
 #pragma unroll
   for (int e = 0; e < 8; ++e) {
     const int c = first + e;
-    if (c < p.in_channels && q < p.out_channels)
+    if (exists && c < p.in_channels && q < p.out_channels)
       weights.value[e] = tap[p.gradient ? int64_t{q} * p.in_channels + c : int64_t{c} * p.out_channels + q];
   }
-  packed[(((int64_t{panel} * p.chunks + chunk) * p.K + in_order) * kOctets + octet) * kColumns + thread_number()] =
+  packed[(((int64_t{panel} * p.chunks + chunk) * p.steps() + step) * kOctets + octet) * kColumns + thread_number()] =
       pack(weights);
 }
 

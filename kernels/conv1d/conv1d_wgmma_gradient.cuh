@@ -175,24 +175,29 @@ __global__ void __launch_bounds__(512, 1)
   start(1);
 
   const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
-  const int records_per_group = p.shape.N / pending.groups;
   float sum[kTaps][kColumns / 2];
+  int first_slot[kTaps];  // of the windows of the warpgroup's taps
+#pragma unroll
+  for (int j = 0; j < kTaps; ++j) {
+    const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
+    first_slot[j] = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
+  }
   if (with_bias)
     for (int e = 0; e < 8; ++e)
       shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = 0;
-  int buffer = 0, group = -1;
-  bool begun = false;  // the first products overwrite the sums
+  int buffer = 0, group_end = 0;  // the first record of the next group
+  bool begun = false;             // the first products overwrite the sums
 #pragma unroll 1
   for (int left = static_cast<int>(end - begin); left > 0; --left, unit = unit.next(p)) {
     cp_async_wait<1>();
-    if (group != unit.record / records_per_group) {  // in all threads alike
-      group = unit.record / records_per_group;
+    if (unit.record >= group_end) {  // in all threads alike
+      const int records_per_group = p.shape.N / pending.groups;
+      group_end = (unit.record / records_per_group + 1) * records_per_group;
       __syncthreads();
       kernel.load_norm(unit.record, pending);
       __syncthreads();
     }
     kernel.transform(unit, buffer, pending, with_bias);
-    const int positions = p.L_out - unit.first < Kernel::kDepth ? p.L_out - unit.first : Kernel::kDepth;
     wgmma_wait<0>();  // behind the barrier, the last unit's buffer is no longer read: the one after next goes there
     fence_for_wgmma();
     __syncthreads();
@@ -203,9 +208,9 @@ __global__ void __launch_bounds__(512, 1)
     for (int j = 0; j < kTaps; ++j) {
       const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
       if (tap >= p.shape.K) break;
-      const int slot = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
-      const auto a = WarpgroupOperand::of(&shared.z[buffer][0][slot], 8 * 16, Kernel::kZPitch * 16);
-      for (int l = 0; l < positions; l += kWgmmaDepth)
+      const auto a = WarpgroupOperand::of(&shared.z[buffer][0][first_slot[j]], 8 * 16, Kernel::kZPitch * 16);
+#pragma unroll
+      for (int l = 0; l < Kernel::kDepth; l += kWgmmaDepth)  // where the record has ended, dy is zero
         wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16, begun || l > 0);
     }
     wgmma_commit();

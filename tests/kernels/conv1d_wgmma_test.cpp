@@ -116,13 +116,16 @@ TEST_CASE("conv1d by wgmma: whole tiles of many channels are those of the kernel
 }
 
 TEST_CASE("conv1d by wgmma: so are parts of tiles, strides, dilations and records shorter than their taps") {
-  // A part of a chunk and of a panel; one tap; many slabs of few taps; several tiles a record; 12 leads.
+  // A part of a chunk and of a panel; one tap; many slabs of few taps; several tiles a record; 12 leads; two and four
+  // taps a step, with slabs of 32 and 6 taps.
   for (const Conv1dShape& s : {Conv1dShape{2, 70, 32, 136, 3, 2, 1, 1},
                                {2, 70, 80, 24, 5, 1, 2, 3},
                                {2, 33, 16, 8, 1, 1, 0, 1},
                                {2, 9, 48, 72, 7, 3, 6, 2},
                                {2, 150, 16, 64, 3, 1, 40, 40},
                                {2, 61, 136, 24, 2, 4, 0, 1},
-                               {2, 140, 12, 64, 11, 2, 5, 1}})
+                               {2, 140, 12, 64, 11, 2, 5, 1},
+                               {2, 70, 32, 32, 7, 1, 3, 1},
+                               {2, 70, 16, 64, 38, 1, 18, 1}})
     check_wgmma(s);
 }
