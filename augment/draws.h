@@ -68,6 +68,7 @@ struct Warp {
 
   SYSTOLE_HOST_DEVICE_INLINE float displacement(int l) const {
     const auto t = static_cast<float>(l);
+    if (wave_size == 0) return fmaf(slope, t, intercept);  // the same number without two cosines
     float sine, cosine_0, cosine_t;
     elementary::sin_cos_turns(wave_phase, sine, cosine_0);
     elementary::sin_cos_turns(fmaf(wave_cycles_per_sample, t, wave_phase), sine, cosine_t);
@@ -264,25 +265,20 @@ SYSTOLE_HOST_DEVICE inline bool lead_masked(const ViewName& name, int C, const R
   return false;
 }
 
-}  // namespace draws
-
-SYSTOLE_HOST_DEVICE inline ViewPlan draw_view(const ViewName& name, const ViewShape& s, const Recipe& r,
-                                              float sampling_rate_hz) {
-  using draws::from;
-  using draws::happens;
-  ViewPlan plan{};
-  draws::time(name, s, r, plan);
-  draws::rotation(name, r, plan);
-
+SYSTOLE_HOST_DEVICE inline void partners(const ViewName& name, const ViewShape& s, const Recipe& r, ViewPlan& plan) {
   if (const RandomStream stream = name.stream(Draw::mixup); happens(stream, r.mixup.p)) {
     const float lambda = beta_variate(name.stream(Draw::mixup_weight), r.mixup.alpha);
     plan.own_weight = fmaxf(lambda, 1 - lambda);
     plan.mixed = true;
   }
   if (const RandomStream stream = name.stream(Draw::cutmix); happens(stream, r.cutmix.p)) {
-    plan.cut_segment = draws::stretch(stream, 1, r.cutmix.share, s.L);
+    plan.cut_segment = stretch(stream, 1, r.cutmix.share, s.L);
     plan.cut = true;
   }
+}
+
+SYSTOLE_HOST_DEVICE inline void filter_and_gain(const ViewName& name, const Recipe& r, float sampling_rate_hz,
+                                                ViewPlan& plan) {
   if (const RandomStream stream = name.stream(Draw::band_pass); happens(stream, r.band_pass.p)) {
     const float limit = 0.49f * sampling_rate_hz;
     plan.low_hz = from(stream, 1, r.band_pass.low_hz);
@@ -298,6 +294,10 @@ SYSTOLE_HOST_DEVICE inline ViewPlan draw_view(const ViewName& name, const ViewSh
     const double width = elementary::log(double{r.amplitude_scale.factor.high}) - low;
     plan.gain *= static_cast<float>(elementary::exp(::fma(width, double{stream.uniform(1)}, low)));
   }
+}
+
+SYSTOLE_HOST_DEVICE inline void additions(const ViewName& name, const ViewShape& s, const Recipe& r,
+                                          float sampling_rate_hz, ViewPlan& plan) {
   plan.step_at = s.L;
   if (const RandomStream stream = name.stream(Draw::baseline_shift); happens(stream, r.baseline_shift.p))
     plan.step_at = static_cast<int>(stream.below(1, static_cast<uint32_t>(s.L)));
@@ -310,13 +310,39 @@ SYSTOLE_HOST_DEVICE inline ViewPlan draw_view(const ViewName& name, const ViewSh
   if (const RandomStream stream = name.stream(Draw::muscle_noise); happens(stream, r.muscle_noise.p)) {
     plan.muscle = true;
     plan.muscle_std_mv = from(stream, 1, r.muscle_noise.std_mv);
-    plan.burst = draws::stretch(stream, 2, r.muscle_noise.share, s.L);
+    plan.burst = stretch(stream, 2, r.muscle_noise.share, s.L);
   }
   plan.noise = happens(name.stream(Draw::additive_noise), r.additive_noise.p) ||
                happens(name.stream(Draw::lead_noise), r.lead_noise.p);
-  draws::dropouts(name, s.L, r, plan);
   if (const RandomStream stream = name.stream(Draw::time_mask); happens(stream, r.time_mask.p))
-    plan.time_mask = draws::stretch(stream, 1, r.time_mask.share, s.L);
+    plan.time_mask = stretch(stream, 1, r.time_mask.share, s.L);
+}
+
+}  // namespace draws
+
+/// The parts of a plan, which may be drawn at the same time: each into fields of its own, which must be zero before.
+inline constexpr int kPlanParts = 6;
+SYSTOLE_HOST_DEVICE inline void draw_part(int part, const ViewName& name, const ViewShape& s, const Recipe& r,
+                                          float sampling_rate_hz, ViewPlan& plan) {
+  switch (part) {
+    case 0:
+      return draws::time(name, s, r, plan);
+    case 1:
+      return draws::rotation(name, r, plan);
+    case 2:
+      return draws::partners(name, s, r, plan);
+    case 3:
+      return draws::filter_and_gain(name, r, sampling_rate_hz, plan);
+    case 4:
+      return draws::additions(name, s, r, sampling_rate_hz, plan);
+    default:
+      return draws::dropouts(name, s.L, r, plan);
+  }
+}
+SYSTOLE_HOST_DEVICE inline ViewPlan draw_view(const ViewName& name, const ViewShape& s, const Recipe& r,
+                                              float sampling_rate_hz) {
+  ViewPlan plan{};
+  for (int part = 0; part < kPlanParts; ++part) draw_part(part, name, s, r, sampling_rate_hz, plan);
   return plan;
 }
 

@@ -29,7 +29,7 @@ struct alignas(16) Shared {
   uint64_t mixup_key[kThreads / 32], cutmix_key[kThreads / 32];
   // vcg: samples of all leads → X, Y, Z in mV, and the rotated X, Y, Z → these four leads.
   float to_vector[3][VcgTransform::kMaxLeads], vector_offset[3], to_lead[kLeads][3];
-  BlockSumScratch<float> sum;
+  Quad of_warp[kThreads / 32];
   // Behind it: Quad x[L or the filter's circle].
 };
 
@@ -57,11 +57,16 @@ struct Block {
 __device__ void draw(const Block& block, const Recipe& recipe) {
   const int thread = static_cast<int>(threadIdx.x);
   const auto sampling_rate_hz = static_cast<float>(block.source.sampling_rate_hz);
-  if (thread == 0) block.shared.plan = draw_view(block.name, block.shape, recipe, sampling_rate_hz);
-  // Another warp, so that the two run side by side.
-  if (thread >= 32 && thread < 32 + block.count)
-    block.shared.lead[thread - 32] = draw_lead(block.name, block.shape, recipe, block.first + thread - 32);
-  if (thread >= 32 + block.count && thread < 32 + kLeads) block.shared.lead[thread - 32] = {};
+  if (thread == 0) block.shared.plan = {};
+  __syncthreads();
+  // By one thread of each warp, so that all run side by side: a draw is a chain of some hundred cycles.
+  static_assert(kPlanParts < kThreads / 32);
+  const int warp = thread / 32, lead = thread - kPlanParts * 32;
+  if (warp < kPlanParts && thread % 32 == 0)
+    draw_part(warp, block.name, block.shape, recipe, sampling_rate_hz, block.shared.plan);
+  if (lead >= 0 && lead < kLeads)
+    block.shared.lead[lead] =
+        lead < block.count ? draw_lead(block.name, block.shape, recipe, block.first + lead) : LeadPlan{};
   __syncthreads();
 }
 
@@ -267,20 +272,30 @@ __device__ void band_pass(const Block& block, int P) {
   if (of_3) inverse_step_of_3(x, P);
 }
 
+/// The sums over all threads, in every one; two barriers.
+__device__ __forceinline__ Quad sum_over_threads(Quad value, Quad (&of_warp)[kThreads / 32]) {
+  for_leads([&](int s) { value.lead[s] = warp_sum(value.lead[s]); });
+  __syncthreads();  // the last call's readers are done
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();
+  Quad sum{};
+  for (const Quad& one : of_warp) sum = sum + one;
+  return sum;
+}
+
 /// Standard deviation of each lead over the view.
 __device__ Quad deviation(const Block& block) {
   const int thread = static_cast<int>(threadIdx.x), L = block.L();
-  Quad result{};
-  for (int s = 0; s < kLeads; ++s) {
-    float sum = 0, squares = 0;
-    for (int l = thread; l < L; l += kThreads) sum += block.x[l].lead[s];
-    const float mean = block_sum(sum, block.shared.sum) / static_cast<float>(L);
-    for (int l = thread; l < L; l += kThreads) {
-      const float difference = block.x[l].lead[s] - mean;
-      squares += difference * difference;
-    }
-    result.lead[s] = std::sqrt(block_sum(squares, block.shared.sum) / static_cast<float>(L));
+  const float share = 1 / static_cast<float>(L);
+  Quad sum{}, squares{};
+  for (int l = thread; l < L; l += kThreads) sum = sum + block.x[l];
+  const Quad mean = sum_over_threads(sum, block.shared.of_warp) * share;
+  for (int l = thread; l < L; l += kThreads) {
+    const Quad difference = block.x[l] - mean;
+    for_leads([&](int s) { squares.lead[s] += difference.lead[s] * difference.lead[s]; });
   }
+  Quad result = sum_over_threads(squares, block.shared.of_warp) * share;
+  for_leads([&](int s) { result.lead[s] = std::sqrt(result.lead[s]); });
   return result;
 }
 

@@ -38,12 +38,13 @@ __global__ void __launch_bounds__(kMixThreads, 2) mix_rows_wgmma(WgmmaRows z, Ex
     fence_for_wgmma();
     wgmma_wait<0>();  // behind the barrier, the other buffer is no longer read
     __syncthreads();
+    float s[kWgmmaSums];
+    start_multiplying(shared.own, row % kWgmmaTile, other, s);
     if (J + 1 < end) {
       start_tile<kMixThreads>(z, J + 1, shared.other[(J + 1 - begin) % 2]);
       cp_async_commit();
     }
-    float s[kWgmmaSums];
-    multiply_rows(shared.own, row % kWgmmaTile, other, s);
+    wgmma_wait<0>();
 
     const int column = J * kWgmmaTile, N = z.M / 2;
     const auto make_weights = [&]<bool kPlain>() {

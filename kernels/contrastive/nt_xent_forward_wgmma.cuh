@@ -67,12 +67,13 @@ __global__ void __launch_bounds__(kTriangleThreads, 2) sum_triangle_wgmma(WgmmaR
     cp_async_wait<0>();
     fence_for_wgmma();
     __syncthreads();
+    float s[kWgmmaSums];
+    start_multiplying(shared.own, warpgroup * 64, shared.other[buffer], s);
     if (more && !row_ends) {
       start_tile<kTriangleThreads>(z, J + 1, shared.other[buffer ^ 1]);
       cp_async_commit();
     }
-    float s[kWgmmaSums];
-    multiply_rows(shared.own, warpgroup * 64, shared.other[buffer], s);
+    wgmma_wait<0>();
 
     const int row = I * kWgmmaTile + warpgroup * 64, column = J * kWgmmaTile;
     if (column + kWgmmaTile > row + N && column < row + 64 + N)  // keeps s_ip(i), so that its rounding cancels

@@ -47,9 +47,10 @@ __device__ __forceinline__ void start_tile(const WgmmaRows& z, int tile, WgmmaSt
   for (int i = 0; i < kWgmmaOctets * kWgmmaTile; i += kThreads) cp_async<16>(own + i, from + i, true);
 }
 
-/// s = 64 rows of a tile, from `first` on, times the rows of another. All octets, also those that D leaves empty: wgmma
-/// with conditions between them would cost more (warpgroup.h).
-__device__ __forceinline__ void multiply_rows(WgmmaStage& left, int first, WgmmaStage& right, float (&s)[kWgmmaSums]) {
+/// Starts s = 64 rows of a tile, from `first` on, times the rows of another. All octets, also those that D leaves
+/// empty: wgmma with conditions between them would cost more (warpgroup.h).
+__device__ __forceinline__ void start_multiplying(WgmmaStage& left, int first, WgmmaStage& right,
+                                                  float (&s)[kWgmmaSums]) {
   const auto a = WarpgroupOperand::of(&left[0][first], kOctetBytes, kCoreBytes);
   const auto b = WarpgroupOperand::of(&right[0][0], kOctetBytes, kCoreBytes);
   wgmma_fence();
@@ -57,7 +58,6 @@ __device__ __forceinline__ void multiply_rows(WgmmaStage& left, int first, Wgmma
   for (int octet = 0; octet < kWgmmaOctets; octet += 2)
     wgmma<Major::depth, Major::depth>(s, a + octet * kOctetBytes, b + octet * kOctetBytes, octet > 0);
   wgmma_commit();
-  wgmma_wait<0>();
 }
 
 /// Row and column of sum i of a thread, in the 64 × 128 of its warpgroup.

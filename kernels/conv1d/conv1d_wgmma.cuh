@@ -441,6 +441,8 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     cp_async_wait<3>();  // for this step's weights: what the last step started and the slab before it may come later
     fence_for_wgmma();
     __syncthreads();
+    window.multiply(slab, buffer, in_slab * kTaps, step % Window::kWeightBuffers, warpgroup, sum);
+
     const bool more = next.chunk < p.chunks;
     start_weights(step + 2);
     if (in_slab == starting_step && more) {
@@ -449,8 +451,6 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
       if (slab_steps == 1) __syncthreads();  // otherwise the next step's comes before the transformation
     }
     cp_async_commit();
-
-    window.multiply(slab, buffer, in_slab * kTaps, step % Window::kWeightBuffers, warpgroup, sum);
     if (in_slab == slab_steps - 1 && more) {
       if (slab_steps == 1)
         cp_async_wait<0>();

@@ -201,7 +201,6 @@ __global__ void __launch_bounds__(512, 1)
     wgmma_wait<0>();  // behind the barrier, the last unit's buffer is no longer read: the one after next goes there
     fence_for_wgmma();
     __syncthreads();
-    start((buffer + 2) % Kernel::kBuffers);
     wgmma_fence();
     const auto b = WarpgroupOperand::of(shared.dy[buffer][0], 8 * 16, Kernel::kDyPitch * 16);
 #pragma unroll
@@ -214,6 +213,7 @@ __global__ void __launch_bounds__(512, 1)
         wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16, begun || l > 0);
     }
     wgmma_commit();
+    start((buffer + 2) % Kernel::kBuffers);
     begun = true;
     buffer = (buffer + 1) % Kernel::kBuffers;
   }
