@@ -133,6 +133,7 @@ ordered_json to_json(const LossResult& r, double ceiling) {
               {"slowest", r.slowest},
               {"samples", r.samples},
               {"calls_per_sample", r.calls},
+              {"captured", r.captured},
               {"times_ours", r.times_ours},
               {"flop", r.flop}});
   if (ceiling > 0) row["of_ceiling"] = r.flop / r.seconds / ceiling;

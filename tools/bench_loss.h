@@ -22,6 +22,7 @@ struct LossResult {
   // of one step:
   double seconds = 0, fastest = 0, slowest = 0;  // median, and the range
   int samples = 0, calls = 0;
+  bool captured = false;  // it was replayed as one graph
   double times_ours = 1;  // seconds over Systole's: the median over the rounds
   int64_t peak_bytes = 0;
   double loss_value = 0, loss_error = 0, gradient_error = 0;  // errors relative to Systole's

@@ -162,6 +162,7 @@ class Contest {
     r.slowest = *std::max_element(seconds.begin(), seconds.end());
     r.samples = static_cast<int>(seconds.size());
     r.calls = entry.contestant->ready()["calls"];
+    r.captured = entry.contestant->ready().value("captured", false);
     r.times_ours = benchmarks::median(ratios);
     r.peak_bytes = entry.contestant->ready()["peak_bytes"];
     r.loss_value = number(entry.contestant->ready()["loss"]);

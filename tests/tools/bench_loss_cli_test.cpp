@@ -106,6 +106,7 @@ TEST_CASE("bench loss: simt computes the same, in every precision") {
     for (const auto& found : simt["rows"]) {
       CAPTURE(found.dump());
       CHECK(found["agrees"] == true);
+      CHECK(found["captured"] == (found["loss"] != "siglip"));
       const double expected = row(cpu, found["loss"], 16, found["by"])["value"];
       CHECK(found["value"].get<double>() == doctest::Approx(expected).epsilon(allowed));
     }
