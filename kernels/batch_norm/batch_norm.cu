@@ -254,27 +254,49 @@ void fold(Queue& queue, const BatchNormShape& s, const float* mean, const float*
          s.groups, s.C, mean, var, gamma, beta, eps, scale, shift);
 }
 
-/// All of the above for eight channels and all groups, one after the other, since running statistics follow them.
-__global__ __launch_bounds__(kChannels* kRanges) void finish_layer(int groups, int64_t records, int L, int C,
-                                                                   const float* __restrict__ record_mean,  // [N, C]
-                                                                   const float* __restrict__ record_m2,    // [N, C]
-                                                                   LayerStatistics layer, float unbiased) {
-  auto& shared = *dynamic_shared<RangesShared>();
-  const int c = channel_of_thread(blockIdx.x);
-  const bool writes = threadIdx.y == 0 && c < C, moves = writes && layer.running_mean;
+// The kernels at the end of a layer have eight channels and all groups in a block, up to four of them at once
+// (threadIdx.z): one group after the other would wait for its loads, sums and divisions in double anew.
+constexpr int kGroupsAtOnce = 4;
+
+/// body(z) for each group that the block has at once, in order: number first + z.
+template <class Body>
+__device__ __forceinline__ void for_groups_at_once(int first, int groups, const Body& body) {
+  for (int z = 0; z < static_cast<int>(blockDim.z) && first + z < groups; ++z) body(z);
+}
+
+struct LayerShared {
+  RangesShared of_group[kGroupsAtOnce];
+  Moments moments[kGroupsAtOnce][kChannels];
+};
+
+/// All of the above. The running statistics follow the groups in their order.
+__global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_layer(
+    int groups, int64_t records, int L, int C,
+    const float* __restrict__ record_mean,  // [N, C]
+    const float* __restrict__ record_m2,    // [N, C]
+    LayerStatistics layer, float unbiased) {
+  auto& shared = *dynamic_shared<LayerShared>();
+  const int c = channel_of_thread(blockIdx.x), z = static_cast<int>(threadIdx.z);
+  const bool writes = threadIdx.y == 0 && c < C, moves = writes && z == 0 && layer.running_mean;
   Moments running{};
   if (moves) running = {layer.running_mean[c], layer.running_var[c]};
-  for (int group = 0; group < groups; ++group) {
-    const int64_t first = group * records * C;
-    const Moments moments = combined(records, L, records * L, c, C, record_mean + first, record_m2 + first, shared);
-    if (writes) {
+  for (int first = 0; first < groups; first += static_cast<int>(blockDim.z)) {
+    const int group = first + z < groups ? first + z : 0;  // those beyond the last compute what nobody reads
+    const int64_t of_group = group * records * C;
+    const Moments moments =
+        combined(records, L, records * L, c, C, record_mean + of_group, record_m2 + of_group, shared.of_group[z]);
+    if (writes && first + z < groups) {
       const int64_t at = int64_t{group} * C + c;
       layer.mean[at] = moments.mean;
       layer.var[at] = moments.var;
       fold_channel(moments, layer.gamma[c], layer.beta[c], layer.eps, layer.scale[at], layer.shift[at]);
+      shared.moments[z][threadIdx.x] = moments;
     }
-    if (moves) running = moved(running, moments, layer.momentum, unbiased);
-    __syncthreads();  // the sums of this group have been read
+    __syncthreads();  // moments are there, and the sums of these groups have been read
+    if (moves)
+      for_groups_at_once(first, groups, [&](int one) {
+        running = moved(running, shared.moments[one][threadIdx.x], layer.momentum, unbiased);
+      });
   }
   if (!moves) return;
   layer.running_mean[c] = running.mean;
@@ -285,7 +307,9 @@ void finish_statistics(Queue& queue, const BatchNormShape& s, const float* recor
                        const LayerStatistics& layer) {
   if (layer.running_mean) check_has_variance(s);
   launch(queue,
-         {.grid = {ceil_div(s.C, kChannels)}, .block = {kChannels, kRanges}, .shared_bytes = sizeof(RangesShared)},
+         {.grid = {ceil_div(s.C, kChannels)},
+          .block = {kChannels, kRanges, std::min(s.groups, kGroupsAtOnce)},
+          .shared_bytes = sizeof(LayerShared)},
          finish_layer, s.groups, int64_t{s.N} / s.groups, s.L, s.C, record_mean, record_m2, layer, unbiased_factor(s));
 }
 
@@ -400,18 +424,26 @@ struct Statistics {
   bool training;  // they depend on x
 };
 
+struct SumsShared {
+  RangesShared of_group[kGroupsAtOnce];
+  double gamma[kGroupsAtOnce][kChannels], beta[kGroupsAtOnce][kChannels];
+};
+
 /// dγ and dβ over all groups, and the slopes of each group, from the sums of its pieces. One block per eight channels.
-__global__ __launch_bounds__(kChannels* kRanges) void finish_sums(int groups, int C, Statistics s,
-                                                                  int64_t pieces,                      // of a group
-                                                                  const float* __restrict__ piece_g,   // [G, pieces, C]
-                                                                  const float* __restrict__ piece_gd,  // [G, pieces, C]
-                                                                  Slopes slopes, float* dgamma,        // [C]
-                                                                  float* dbeta,                        // [C]
-                                                                  bool accumulate) {
-  auto& shared = *dynamic_shared<RangesShared>();
-  const int c = channel_of_thread(blockIdx.x);
+__global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_sums(
+    int groups, int C, Statistics s,
+    int64_t pieces,                      // of a group
+    const float* __restrict__ piece_g,   // [G, pieces, C]
+    const float* __restrict__ piece_gd,  // [G, pieces, C]
+    Slopes slopes, float* dgamma,        // [C]
+    float* dbeta,                        // [C]
+    bool accumulate) {
+  auto& shared = *dynamic_shared<SumsShared>();
+  const int c = channel_of_thread(blockIdx.x), z = static_cast<int>(threadIdx.z);
+  const bool writes = threadIdx.y == 0 && c < C;
   double gamma = 0, beta = 0;
-  for (int group = 0; group < groups; ++group) {
+  for (int first_group = 0; first_group < groups; first_group += static_cast<int>(blockDim.z)) {
+    const int group = first_group + z < groups ? first_group + z : 0;  // those beyond the last: what nobody reads
     double g = 0, gd = 0;
     if (c < C) {
       struct Both {
@@ -425,21 +457,24 @@ __global__ __launch_bounds__(kChannels* kRanges) void finish_sums(int groups, in
           },
           [&](int64_t, const Both& piece) { g += piece.g, gd += piece.gd; });
     }
-    g = sum_of_ranges(g, shared.first);
-    gd = sum_of_ranges(gd, shared.second);
-    if (c < C) {
+    g = sum_of_ranges(g, shared.of_group[z].first);
+    gd = sum_of_ranges(gd, shared.of_group[z].second);
+    if (writes && first_group + z < groups) {
       const int64_t i = int64_t{group} * C + c;
       const double variance = static_cast<double>(s.var[i]) + s.eps;
-      beta += g;
-      gamma += gd / sqrt(variance);
-      if (threadIdx.y == 0) {
-        slopes.offset[i] = s.training ? static_cast<float>(s.scale[i] * g / s.rows) : 0.0f;
-        slopes.slope[i] = s.training ? static_cast<float>(s.scale[i] * gd / s.rows / variance) : 0.0f;
-      }
+      shared.beta[z][threadIdx.x] = g;
+      shared.gamma[z][threadIdx.x] = gd / sqrt(variance);
+      slopes.offset[i] = s.training ? static_cast<float>(s.scale[i] * g / s.rows) : 0.0f;
+      slopes.slope[i] = s.training ? static_cast<float>(s.scale[i] * gd / s.rows / variance) : 0.0f;
     }
-    __syncthreads();  // the sums of this group have been read
+    __syncthreads();  // both are there, and the sums of these groups have been read
+    if (writes && z == 0)
+      for_groups_at_once(first_group, groups, [&](int one) {
+        beta += shared.beta[one][threadIdx.x];
+        gamma += shared.gamma[one][threadIdx.x];
+      });
   }
-  if (threadIdx.y == 0 && c < C) {
+  if (writes && z == 0) {
     dgamma[c] = static_cast<float>(accumulate ? dgamma[c] + gamma : gamma);
     dbeta[c] = static_cast<float>(accumulate ? dbeta[c] + beta : beta);
   }
@@ -449,7 +484,9 @@ void launch_finish(Queue& queue, const BatchNormShape& s, const Statistics& stat
                    const float* piece_g, const float* piece_gd, const Slopes& slopes, float* dgamma, float* dbeta,
                    GradientMode parameters) {
   launch(queue,
-         {.grid = {ceil_div(s.C, kChannels)}, .block = {kChannels, kRanges}, .shared_bytes = sizeof(RangesShared)},
+         {.grid = {ceil_div(s.C, kChannels)},
+          .block = {kChannels, kRanges, std::min(s.groups, kGroupsAtOnce)},
+          .shared_bytes = sizeof(SumsShared)},
          finish_sums, s.groups, s.C, statistics, pieces, piece_g, piece_gd, slopes, dgamma, dbeta,
          parameters == GradientMode::accumulate);
 }
