@@ -55,19 +55,19 @@ template <bool kGradient, int kTaps>
 void choose_tile(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
   const int class_rows = ceil_div(p.out_rows, p.classes);
   const bool tall = ceil_div(class_rows, 128) * 2 == ceil_div(class_rows, 64), wide = p.out_channels % 128 == 0;
-  const auto launch_it =
-      tall
-          ? (wide ? launch_window_product<kGradient, 128, 128, kTaps>
-                  : launch_window_product<kGradient, 128, 64, kTaps>)
-          : (wide ? launch_window_product<kGradient, 64, 128, kTaps> : launch_window_product<kGradient, 64, 64, kTaps>);
+  const auto launch_it = tall && wide ? launch_window_product<kGradient, 128, 128, kTaps>
+                         : tall       ? launch_window_product<kGradient, 128, 64, kTaps>
+                         : wide       ? launch_window_product<kGradient, 64, 128, kTaps>
+                                      : launch_window_product<kGradient, 64, 64, kTaps>;
   launch_it(queue, p, t);
 }
 template <bool kGradient>
 void choose_window_product(Queue& queue, const WindowProduct& p, const WindowTensors& t) {
+  constexpr int kMostTaps = kGradient ? 2 : 4;  // few outputs have 16 channels or less: one kernel less to compile
   const auto is_filled = [&p](int taps) { return p.in_channels <= kWgmmaChunk / taps && p.slab_taps >= taps; };
-  const auto choose = !kGradient && is_filled(4) ? choose_tile < kGradient, kGradient ? 2 : 4 >
-      : is_filled(2)                             ? choose_tile<kGradient, 2>
-                                                 : choose_tile<kGradient, 1>;
+  const auto choose = is_filled(kMostTaps) ? choose_tile<kGradient, kMostTaps>
+                      : is_filled(2)       ? choose_tile<kGradient, 2>
+                                           : choose_tile<kGradient, 1>;
   choose(queue, p, t);
 }
 
