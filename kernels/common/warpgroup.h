@@ -2,7 +2,7 @@
 // go on with other work. As inline PTX for sm_90a, the only target that has it; on simt, a model. A kernel that uses it
 // must not be launched elsewhere.
 //
-//   wgmma_fence();  wgmma<N>(sum, a, b) …;  wgmma_commit();  …other work…;  wgmma_wait<0>();  sum is there
+//   wgmma_fence();  wgmma(sum, a, b, …) …;  wgmma_commit();  …other work…;  wgmma_wait<0>();  sums_are_there(sum);
 //
 // Between fence and commit there should be no condition: the compiler then closes a group of its own after each wgmma
 // (in the SASS, `gsb0` after every HGMMA instead of the last), and wgmma_wait<1> waits for all of the step before.
@@ -81,6 +81,13 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Groups) : "memory");
 }
 
+/// Behind the wait: the compiler takes sums for complete as soon as wgmma is issued, and must not use them before this.
+template <int kSums>
+__device__ __forceinline__ void sums_are_there(float (&sum)[kSums]) {
+#pragma unroll
+  for (float& value : sum) asm volatile("" : "+f"(value)::"memory");
+}
+
 #define SYSTOLE_SUMS8(d, i)                                                                                   \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
@@ -134,6 +141,8 @@ __device__ __forceinline__ void wgmma_fence() {}
 __device__ __forceinline__ void wgmma_commit() {}
 template <int Groups>
 __device__ __forceinline__ void wgmma_wait() {}
+template <int kSums>
+__device__ __forceinline__ void sums_are_there(float (&)[kSums]) {}
 template <Major kA, Major kB, int kSums>
 __device__ __forceinline__ void wgmma(float (&)[kSums], WarpgroupOperand, WarpgroupOperand, bool) {}
 template <Major kB, int kSums>
@@ -151,6 +160,8 @@ template <int Groups>
 void wgmma_wait() {
   ::systole::simt::finish_products(Groups);
 }
+template <int kSums>
+void sums_are_there(float (&)[kSums]) {}
 
 template <Major kA, Major kB, int kSums>
 void wgmma(float (&sum)[kSums], WarpgroupOperand a, WarpgroupOperand b, bool add,

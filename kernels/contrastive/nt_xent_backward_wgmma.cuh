@@ -45,6 +45,7 @@ __global__ void __launch_bounds__(kMixThreads, 2) mix_rows_wgmma(WgmmaRows z, Ex
       cp_async_commit();
     }
     wgmma_wait<0>();
+    sums_are_there(s);
 
     const int column = J * kWgmmaTile, N = z.M / 2;
     const auto make_weights = [&]<bool kPlain>() {
@@ -80,6 +81,7 @@ __global__ void __launch_bounds__(kMixThreads, 2) mix_rows_wgmma(WgmmaRows z, Ex
     wgmma_commit();
   }
   wgmma_wait<0>();
+  sums_are_there(gradient);
 
   float* to = out + (part * z.tiles * kWgmmaTile + row) * kWgmmaTile;
 #pragma unroll

@@ -74,6 +74,7 @@ __global__ void __launch_bounds__(kTriangleThreads, 2) sum_triangle_wgmma(WgmmaR
       cp_async_commit();
     }
     wgmma_wait<0>();
+    sums_are_there(s);
 
     const int row = I * kWgmmaTile + warpgroup * 64, column = J * kWgmmaTile;
     if (column + kWgmmaTile > row + N && column < row + 64 + N)  // keeps s_ip(i), so that its rounding cancels

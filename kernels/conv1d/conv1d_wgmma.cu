@@ -14,13 +14,12 @@
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-/// Whether all rows of a series can be read 16 bytes at a time.
-bool in_octets(ConstSeries rows, int channels) {
-  return channels % 8 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 16 == 0;
+/// Whether all rows of a series can be read so many bf16 values at a time.
+bool read_by(int values, ConstSeries rows, int channels) {
+  return channels % values == 0 && reinterpret_cast<uintptr_t>(rows.address()) % (sizeof(bf16) * values) == 0;
 }
-/// The same, 8 bytes at a time.
-bool in_quads(ConstSeries rows, int channels) {
-  return channels % 4 == 0 && reinterpret_cast<uintptr_t>(rows.address()) % 8 == 0;
+bool in_octets(ConstSeries rows, int channels) {
+  return read_by(8, rows, channels);
 }
 
 template <bool kGradient, int kRows, int kColumns, int kTaps>
@@ -77,7 +76,7 @@ bool can_compute(const Queue& queue, const WindowProduct& p, ConstSeries in, con
   constexpr int64_t kMost = int64_t{1} << 30;
   const bool small = (p.in_rows + int64_t{2} * p.padding) * p.in_channels < kMost;
   return small && queue.precision() == Precision::bf16 && in.storage() == Storage::bf16 && !pending.offset &&
-         in_quads(in, p.in_channels);
+         read_by(p.in_channels % 8 == 0 ? 8 : 4, in, p.in_channels);
 }
 
 void forward(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, const float* w,

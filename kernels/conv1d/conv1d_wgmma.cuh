@@ -460,6 +460,7 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     }
   }
   wgmma_wait<0>();
+  sums_are_there(sum);
   __syncthreads();  // the operands' memory becomes the tile's
 
   const int row = thread_number() / 32 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;

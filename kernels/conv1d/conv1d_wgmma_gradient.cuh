@@ -218,6 +218,8 @@ __global__ void __launch_bounds__(512, 1)
     buffer = (buffer + 1) % Kernel::kBuffers;
   }
   wgmma_wait<0>();
+#pragma unroll
+  for (auto& of_tap : sum) sums_are_there(of_tap);
 
   float* piece = pieces + split * p.piece;
   const int row = thread_number() / 32 % 4 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
