@@ -129,3 +129,27 @@ TEST_CASE("conv1d by wgmma: so are parts of tiles, strides, dilations and record
                                {2, 70, 16, 64, 38, 1, 18, 1}})
     check_wgmma(s);
 }
+
+TEST_CASE("conv1d by wgmma: rows whose address 16 bytes do not divide are left to the kernels for all GPUs") {
+  const auto both = tables();
+  if (!both) return;
+  const Conv1dShape s{1, 40, 16, 16, 3, 1, 1, 1};
+  constexpr size_t kShift = 4;  // bf16 values: 8 bytes
+  const std::vector<bf16> x = rounded(random_normal(kShift + static_cast<size_t>(s.input_size()), 1)),
+                          dy = rounded(random_normal(static_cast<size_t>(s.output_size()), 2));
+  const std::vector<float> w = random_normal(static_cast<size_t>(s.weight_size()), 3);
+  const auto results = [&](const Conv1dKernels& conv) {
+    std::vector<bf16> y(dy.size(), to_bf16(NAN));
+    std::vector<float> dw(w.size(), NAN), all;
+    {
+      OnDevice d(Precision::bf16);
+      const bf16* rows = d.in(x) + kShift;
+      conv.forward(d.queue(), s, rows, {}, d.in(w), nullptr, d.out(y), {});
+      conv.weight_gradient(d.queue(), s, rows, {}, d.in(dy), {}, d.out(dw), nullptr, GradientMode::overwrite);
+    }
+    all = widened(y);
+    all.insert(all.end(), dw.begin(), dw.end());
+    return all;
+  };
+  CHECK(results(both->wgmma) == results(both->portable));
+}
