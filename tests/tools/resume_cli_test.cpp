@@ -256,7 +256,8 @@ TEST_CASE("resume: a run that was stopped is neither overwritten nor mixed with 
   const TemporaryFolder folder;
   const fs::path out = folder / "x.pt";
   run_until_lines(kPretrain, out, 3);
-  check_refused(command(kPretrain, out), 1, {"x.state is the state of a run that was stopped", "--resume goes on"});
+  // Between two renames the state is x.state.previous alone.
+  check_refused(command(kPretrain, out), 1, {"x.state", " is the state of a run that was stopped", "--resume goes on"});
   const std::string resumed = command(kPretrain, out) + " --resume ";
   check_refused(resumed + "--lr 0.01", 2, {"x.state is of another run: --lr is 0.001 there and 0.01 here"});
   check_refused(resumed + "--augment simple", 2, {"--augment is"});
