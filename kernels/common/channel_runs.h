@@ -153,12 +153,14 @@ __device__ __forceinline__ void load_steps(Vector<V> (&values)[N], const RunPlac
   }
 }
 
-/// What belongs to the channels of the thread's lanes, from `values` [C].
+/// What belongs to the channels of the thread's lanes, from `values` [C]: one access where that is possible.
 template <int V>
 __device__ __forceinline__ Vector<V> of_channels(const RunPlace<V>& here, const float* values) {
   Vector<V> result{};
-  if (here.steps > 0)
-    for (int j = 0; j < V; ++j) result.lane[j] = values[here.channel(j)];
+  if (here.steps == 0) return result;
+  const float* const first = values + here.channel(0);
+  if (here.C % V == 0 && reinterpret_cast<uintptr_t>(first) % sizeof(result) == 0) return load<V>(first);
+  for (int j = 0; j < V; ++j) result.lane[j] = values[here.channel(j)];
   return result;
 }
 

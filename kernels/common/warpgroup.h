@@ -7,8 +7,16 @@
 // Between fence and commit there should be no condition: the compiler then closes a group of its own after each wgmma
 // (in the SASS, `gsb0` after every HGMMA instead of the last), and wgmma_wait<1> waits for all of the step before.
 //
-// Operands are tiles of 8 × 8 values ("core matrices"), each 128 bytes that follow each other (PTX ISA, "Shared memory
-// matrix layout", no swizzling). Whether 16 bytes hold eight values of one row or of one depth is the operand's Major.
+// An operand lies in shared memory in chunks of 16 bytes; whether they hold eight values of one row or of one depth is
+// its Major. Chunks lie in one of two ways (PTX ISA, "Shared memory matrix layout"):
+//
+//   core matrices   the chunks of 8 × 8 values, 128 bytes, follow each other
+//   lines           of 32, 64 or 128 bytes, which follow each other; within a line, chunks are exchanged ("swizzled"),
+//   so
+//                   that the same chunk of eight lines lies in eight different banks
+//
+// cp.async of neighbouring threads is fast into lines alone: into 16 bytes of a core matrix each, a sector of 32 bytes
+// is brought twice, and each chunk is written by itself (measured, docs/gpu_speed.md).
 #pragma once
 
 #include <cstdint>
@@ -25,11 +33,27 @@ namespace systole::kernels::SYSTOLE_TARGET {
 /// depth: 16 bytes hold eight neighbouring depths of a row; row: eight neighbouring rows of a depth.
 enum class Major { depth, row };
 
+/// Where chunk `chunk` of line `line` lies in it; a multiple of 8 lines more makes no difference.
+template <int kLineBytes>
+__host__ __device__ constexpr int swizzled(int line, int chunk) {
+  static_assert(kLineBytes == 32 || kLineBytes == 64 || kLineBytes == 128);
+  return chunk ^ line * kLineBytes / 128 % (kLineBytes / 16);
+}
+
 /// An operand of wgmma in shared memory: from which address on (a multiple of 16 bytes), and how many bytes lie between
 /// core matrices that are neighbours in depth, and in rows.
 struct WarpgroupOperand {
 #if defined(__CUDACC__)
   uint64_t descriptor;
+
+  /// In lines, the first of which lies at a multiple of 1024 bytes; the operand may begin at any of them. With
+  /// Major::depth a line is a row; with Major::row it is a depth, and has kLineBytes / 2 rows: the next ones lie
+  /// group_bytes further.
+  template <int kLineBytes>
+  static __device__ __forceinline__ WarpgroupOperand of_lines(const void* first, int group_bytes = 0) {
+    constexpr uint64_t kMode = kLineBytes == 128 ? 1 : kLineBytes == 64 ? 2 : 3;
+    return {of(first, group_bytes, 8 * kLineBytes).descriptor | kMode << 62};
+  }
 
   static __device__ __forceinline__ WarpgroupOperand of(const void* first, int depth_bytes, int row_bytes) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(first));
@@ -42,21 +66,21 @@ struct WarpgroupOperand {
 #else
   const unsigned char* first;
   int depth_bytes, row_bytes;
+  int line_bytes = 0;  // of lines, whose groups are row_bytes apart
 
   static WarpgroupOperand of(const void* first, int depth_bytes, int row_bytes) {
     return {static_cast<const unsigned char*>(first), depth_bytes, row_bytes};
   }
-  WarpgroupOperand operator+(int bytes) const {
-    return {first + bytes, depth_bytes, row_bytes};
+  template <int kLineBytes>
+  static WarpgroupOperand of_lines(const void* first, int group_bytes = 0) {
+    return {static_cast<const unsigned char*>(first), 0, group_bytes, kLineBytes};
   }
-  float value(Major major, int row, int depth) const {
-    const int in_core = major == Major::depth ? row % 8 * 8 + depth % 8 : depth % 8 * 8 + row % 8;
-    const unsigned char* core = first + depth / 8 * depth_bytes + row / 8 * row_bytes;
-    return to_float(reinterpret_cast<const bf16*>(core)[in_core]);
+  WarpgroupOperand operator+(int bytes) const {
+    return {first + bytes, depth_bytes, row_bytes, line_bytes};
   }
   /// Some of its rows, from a multiple of 8 on.
-  ::systole::simt::SharedOperand part(int first_row, int rows) const {
-    return {first + first_row / 8 * row_bytes, depth_bytes, row_bytes, rows / 8};
+  ::systole::simt::SharedOperand part(Major major, int first_row, int rows) const {
+    return {first, depth_bytes, row_bytes, line_bytes, major == Major::row, first_row, rows};
   }
 #endif
 };
@@ -163,19 +187,24 @@ void wgmma_wait() {
 template <int kSums>
 void sums_are_there(float (&)[kSums]) {}
 
+inline float operand_value(const ::systole::simt::SharedOperand& operand, int row, int depth) {
+  const auto* const chunk = reinterpret_cast<const bf16*>(operand.chunk(row, depth));
+  return to_float(chunk[(operand.rows_in_chunk ? row : depth) % 8]);
+}
+
 template <Major kA, Major kB, int kSums>
 void wgmma(float (&sum)[kSums], WarpgroupOperand a, WarpgroupOperand b, bool add,
            ::systole::simt::Where where = ::systole::simt::Where::current()) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
-  float* const result =
-      ::systole::simt::start_product(sum, kSums, a.part(16 * warp, 16), b.part(0, 2 * kSums), where).result;
+  const auto rows = a.part(kA, 16 * warp, 16), columns = b.part(kB, 0, 2 * kSums);
+  float* const result = ::systole::simt::start_product(sum, kSums, rows, columns, where).result;
   for (int n = 0; n < kSums / 4; ++n)
     for (int half = 0; half < 2; ++half)
       for (int i = 0; i < 2; ++i) {
         const int row = 16 * warp + 8 * half + lane / 4, column = 8 * n + lane % 4 * 2 + i;
         float& value = result[4 * n + 2 * half + i];
         if (!add) value = 0;
-        for (int k = 0; k < 16; ++k) value += a.value(kA, row, k) * b.value(kB, column, k);
+        for (int k = 0; k < 16; ++k) value += operand_value(rows, row, k) * operand_value(columns, column, k);
       }
 }
 
@@ -190,10 +219,12 @@ void wgmma(float (&sum)[kSums], const uint32_t (&a)[4], WarpgroupOperand b, bool
       row[r % 2][r / 2 * 8 + 2 * other] = float_of(pair << 16);
       row[r % 2][r / 2 * 8 + 2 * other + 1] = float_of(pair & 0xffff0000u);
     }
-  float* const result = ::systole::simt::start_product(sum, kSums, {}, b.part(0, 2 * kSums), where).result;
+  const auto columns = b.part(kB, 0, 2 * kSums);
+  float* const result = ::systole::simt::start_product(sum, kSums, {}, columns, where).result;
   for (int i = 0; i < kSums; ++i) {
     if (!add) result[i] = 0;
-    for (int k = 0; k < 16; ++k) result[i] += row[i / 2 % 2][k] * b.value(kB, i / 4 * 8 + lane % 4 * 2 + i % 2, k);
+    for (int k = 0; k < 16; ++k)
+      result[i] += row[i / 2 % 2][k] * operand_value(columns, i / 4 * 8 + lane % 4 * 2 + i % 2, k);
   }
 }
 

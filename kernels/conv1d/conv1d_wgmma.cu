@@ -21,6 +21,11 @@ bool read_by(int values, ConstSeries rows, int channels) {
 bool in_octets(ConstSeries rows, int channels) {
   return read_by(8, rows, channels);
 }
+/// The same of what belongs to a normalised output, null where there is none.
+bool in_octets(const NormalizedOutput& output, int channels) {
+  const auto aligned = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; };
+  return in_octets(output.y, channels) && aligned(output.scale) && aligned(output.shift) && aligned(output.mean);
+}
 
 template <bool kGradient, int kRows, int kColumns, int kTaps>
 void launch_window_product(Queue& queue, const WindowProduct& product, const WindowTensors& t) {
@@ -91,7 +96,7 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
                     Series dz, GradientMode mode, const RecordGradientSums& sums) {
   const WindowProduct p = window_product_of(s, true);
   const WindowTensors t{dy, {}, w, nullptr, dz, mode, {}, pending, sums};
-  if (can_compute(queue, p, dy, pending) && in_octets(dz, s.C_in) && in_octets(sums.output.y, s.C_in))
+  if (can_compute(queue, p, dy, pending) && in_octets(dz, s.C_in) && in_octets(sums.output, s.C_in))
     return choose_window_product<true>(queue, p, t);
   conv1d.input_gradient.function(queue, s, dy, pending, w, dz, mode, sums);
 }
@@ -123,7 +128,7 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   WgmmaGradient p{};
   p.shape = s, p.L_out = s.L_out();
   p.period = forward.period, p.tap_slots = forward.tap_slots;
-  p.phase_slots = Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots;
+  p.phase_slots = ceil_div(Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots, 8) * 8;
   p.slots = p.phase_slots;
   if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
   const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;

@@ -1,15 +1,14 @@
 // The window product (conv1d_window_product.cuh tells what it is) for Hopper: wgmma multiplies windows of the slab
 // where they lie in shared memory, while the warps already prepare the next slab.
 //
-// A slab lies in shared memory by octets of channels: 16 bytes hold eight channels of a slot, and the slots of an octet
-// follow each other,
+// A slab lies in shared memory slot after slot, each a line of 64 channels (warpgroup.h),
 //
-//   octet 0   | slot 0 | slot 1 | slot 2 | …          what wgmma reads as rows: eight slots are a core matrix,
-//   octet 1   | slot 0 | slot 1 | slot 2 | …          two octets are the 16 depths of one instruction
+//   slot 0   | octet 0 | octet 1 | … | octet 7 |    16 bytes hold the channels of an octet; wgmma reads slots
+//   slot 1   | octet 1 | octet 0 | … | octet 6 |    as rows, two octets of each as the depth of an instruction
 //
-// so the window of the next tap is the same operand, D · 16 bytes further: nothing is copied or rearranged for it. A
-// step multiplies 64 channels of one tap, or of two or four taps where the input has only half or a quarter as many
-// channels; the weights for it, eight octets of kColumns, are laid out the same way.
+// so the window of the next tap is the same operand, D lines further: nothing is copied or rearranged for it. A step
+// multiplies 64 channels of one tap, or of two or four taps where the input has only half or a quarter as many channels
+// and lines are shorter; the weights for it, eight octets of kColumns, are core matrices.
 //
 //   step       s             s + 1         s + 2
 //   tensor     multiply s    multiply s+1  …             s + 1 is issued while s is multiplied
@@ -90,10 +89,10 @@ struct WgmmaWindow {
   static constexpr int kChunk = kWgmmaChunk / kTaps, kSlabOctets = kOctets / kTaps;  // channels of a slab
   static constexpr int kThreads = 2 * kRows;                                         // a warpgroup for each 64 rows
   static constexpr int kSums = kColumns / 2;                                         // of a thread
-  // Some slots more than can be used: the octets of a slot, which neighbouring threads write, lie in different banks.
-  static constexpr int kSlots = kRows + kSpareSlots + kTaps;
+  static constexpr int kLineBytes = 16 * kSlabOctets;
+  static constexpr int kSlots = kRows + kSpareSlots;
   static constexpr int kSlotsAtOnce = kThreads / kSlabOctets;
-  static constexpr int kOwnSlots = ceil_div(kRows + kSpareSlots, kSlotsAtOnce);  // of a thread
+  static constexpr int kOwnSlots = ceil_div(kSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
   static constexpr int kPitch = kColumns + kTilePad;
   static constexpr int kColumnOctets = kColumns / 8;
@@ -101,7 +100,7 @@ struct WgmmaWindow {
 
   union Shared {
     struct {
-      uint4 slab[2][kSlabOctets][kSlots];
+      alignas(1024) uint4 slab[2][kSlots][kSlabOctets];
       uint4 weights[kWeightBuffers][kOctets][kColumns];
       OctetNorm norm[2];  // of a slab's channels, where a normalisation is pending
     } in;
@@ -135,9 +134,9 @@ struct WgmmaWindow {
       const int left = p.in_channels - slab.chunk * kChunk - octet() * 8;
       const bf16* from = rows + (int64_t{first_row(slab)} * p.in_channels + slab.chunk * kChunk);
       const int64_t next = int64_t{kSlotsAtOnce * step()} * p.in_channels;
-      uint4* const slots = shared.in.slab[buffer][octet()];
+      uint4* const octets = own_octets(buffer);
       for_each_slot(slab, [&](int slot, int row) {
-        copy_octet<kWhole>(slots + slot, from, is_row(row), left);
+        copy_octet<kWhole>(octets + slot * kSlabOctets, from, is_row(row), left);
         from += next;
       });
     };
@@ -160,9 +159,9 @@ struct WgmmaWindow {
   __device__ __forceinline__ void transform_slab(const Slab& slab, int buffer, const PendingAffine& pending) const {
     if (!pending.scale) return;
     const OctetAffine affine = shared.in.norm[buffer].affine(octet(), pending.relu);
-    uint4* const slots = shared.in.slab[buffer][octet()];
+    uint4* const octets = own_octets(buffer);
     for_each_slot(slab, [&](int slot, int row) {
-      if (is_row(row)) slots[slot] = affine(slots[slot]);
+      if (is_row(row)) octets[slot * kSlabOctets] = affine(octets[slot * kSlabOctets]);
     });
   }
 
@@ -179,7 +178,7 @@ struct WgmmaWindow {
   /// zeros, and are multiplied with a tap that it has.
   __device__ __forceinline__ void multiply(const Slab& slab, int buffer, int first_tap, int weights_buffer,
                                            int warpgroup, float (&sum)[kSums]) const {
-    const auto slots = WarpgroupOperand::of(&shared.in.slab[buffer][0][warpgroup * 64], kSlots * 16, 8 * 16);
+    const auto slots = WarpgroupOperand::of_lines<kLineBytes>(shared.in.slab[buffer][warpgroup * 64]);
     const auto weights = WarpgroupOperand::of(shared.in.weights[weights_buffer][0], kColumns * 16, 8 * 16);
     wgmma_fence();
 #pragma unroll
@@ -187,7 +186,7 @@ struct WgmmaWindow {
       const int tap = first_tap + i < slab.taps ? first_tap + i : slab.taps - 1;
 #pragma unroll
       for (int octet = 0; octet < kSlabOctets; octet += kWgmmaDepth / 8)
-        wgmma<Major::depth, Major::depth>(sum, slots + (tap * p.tap_slots + octet * kSlots) * 16,
+        wgmma<Major::depth, Major::depth>(sum, slots + (tap * p.tap_slots * kSlabOctets + octet) * 16,
                                           weights + (i * kSlabOctets + octet) * kColumns * 16, true);
     }
     wgmma_commit();
@@ -196,6 +195,11 @@ struct WgmmaWindow {
  private:
   static __device__ __forceinline__ int octet() {
     return thread_number() % kSlabOctets;
+  }
+  /// Where the thread's octet lies in its slots, which are a multiple of 8 apart: of slot 0, as if that were one.
+  __device__ __forceinline__ uint4* own_octets(int buffer) const {
+    static_assert(kSlotsAtOnce % 8 == 0);
+    return &shared.in.slab[buffer][0][swizzled<kLineBytes>(thread_number() / kSlabOctets, octet())];
   }
   __device__ __forceinline__ bool is_row(int row) const {
     return static_cast<unsigned>(row) < static_cast<unsigned>(p.in_rows);
@@ -327,12 +331,9 @@ struct WgmmaOutputs {
     Octet scale{}, shift{}, mean{}, sum_g{}, sum_gd{};
     if (first() < p.out_channels) {
       const int64_t channel = int64_t{block.record / (p.N / output.groups)} * p.out_channels + first();
-#pragma unroll
-      for (int e = 0; e < 8; ++e) {
-        scale.value[e] = output.scale[channel + e];
-        shift.value[e] = output.shift[channel + e];
-        mean.value[e] = output.mean[channel + e];
-      }
+      scale = load_octet(output.scale + channel);
+      shift = load_octet(output.shift + channel);
+      mean = load_octet(output.mean + channel);
     }
     for_each_row([&](int j, int64_t at) {
       const Octet y = unpack(octet_at(output.y.as<bf16>() + at)), dz = store(tile(j), at);

@@ -1,15 +1,16 @@
 // The weight gradient for Hopper, by wgmma: dw[k, c, o] = Σ_n Σ_l z[n, l·s + k·d − p, c] · dy[n, l, o].
 //
 // A block has 64 channels c, kColumns channels o, up to eight taps, and a split: some of the units of kDepth positions
-// l that records are cut into. Both operands lie by octets of channels in shared memory, as the slab of
+// l that records are cut into. Both operands lie in shared memory in lines of 64 channels, as the slab of
 // conv1d_wgmma.cuh does: what was a row of the product there is its depth here, and wgmma takes either. So the window
-// of each tap is again the same slab, some slots further, and a unit's z and dy are brought once for all taps:
+// of each tap is again the same slab, some lines further, and a unit's z and dy are brought once for all taps:
 //
-//   z    octet 0 | slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
-//   dy   octet 0 | l = 0  | l = 1  | …
+//   z    slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
+//   dy   l = 0  | l = 1  | …
 //
-// Four warpgroups share the taps. While they multiply unit u, the copies of units u + 1 and u + 2 arrive, and threads
-// normalise in place what each of them copied of u + 1.
+// Four warpgroups share the taps. While they multiply unit u, the copies of units u + 1 and u + 2 arrive. The halves of
+// the block take turns: one copies and normalises the even units, the other the odd ones (measured: 8 % faster than all
+// threads for each, docs/gpu_speed.md).
 #pragma once
 
 #include "kernels/conv1d/conv1d_weight_gradient.cuh"
@@ -22,7 +23,7 @@ struct WgmmaGradient {
   Conv1dShape shape;
   int L_out;
   int period, tap_slots;  // taps k, k + period, … form a phase; from one to the next, windows move by tap_slots
-  int phase_slots;        // of the first phase; a second one follows it
+  int phase_slots;        // of the first phase, a multiple of 8; a second one follows it
   int slots;              // of all phases
   int chunks, panels;     // of 64 channels c, and of kColumns channels o
   int tap_groups;         // of as many taps as a block has sums for
@@ -34,15 +35,15 @@ struct WgmmaGradient {
 template <int kTaps, int kColumns>
 struct WgmmaGradientKernel {
   static constexpr int kWarpgroups = 4, kThreads = 128 * kWarpgroups;
+  static constexpr int kCopyThreads = kThreads / 2;  // of a unit
   static constexpr int kDepth = 128, kBuffers = 3;
   static constexpr int kMostSlots = 272;  // two phases, of a stride of 2, with some taps
-  // One slot more than is used: neighbouring octets then lie in different banks.
-  static constexpr int kZPitch = kMostSlots + 1, kDyPitch = kDepth + 1;
-  static constexpr int kDyOctets = kColumns / 8;
+  static constexpr int kLineBytes = 16 * kOctets;
+  static constexpr int kDyOctets = kColumns / 8, kDyGroups = kDyOctets / kOctets;  // a line has the octets of a group
 
   struct Shared {
-    uint4 z[kBuffers][kOctets][kZPitch];
-    uint4 dy[kBuffers][kDyOctets][kDyPitch];
+    alignas(1024) uint4 z[kBuffers][kMostSlots][kOctets];
+    uint4 dy[kBuffers][kDyGroups][kDepth][kOctets];
     OctetNorm norm;                              // of the block's channels of z, where a normalisation is pending
     float bias[kThreads / kDyOctets][kColumns];  // a thread's sums of dy; no registers are left for them
   };
@@ -60,11 +61,11 @@ struct WgmmaGradientKernel {
   int first_c, first_o;
 
   /// begin(row of the first slot), then body(slot, whether the record has it), for the thread's slots of each phase,
-  /// all of one octet; rows are kSlotStep · stride apart.
-  static constexpr int kSlotStep = kThreads / kOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
+  /// all of one octet and a multiple of 8 apart; rows are kSlotStep · stride apart.
+  static constexpr int kSlotStep = kCopyThreads / kOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
   template <class Begin, class Body>
   __device__ __forceinline__ void for_each_slot(const Unit& unit, const Begin& begin, const Body& body) const {
-    const int stride = p.shape.stride, first = thread_number() / kOctets;
+    const int stride = p.shape.stride, first = copy_thread() / kOctets;
 #pragma unroll 1
     for (int phase = 0; phase < (p.slots > p.phase_slots ? 2 : 1); ++phase) {
       const int slot = phase * p.phase_slots + first, end = phase == 0 ? p.phase_slots : p.slots;
@@ -80,14 +81,14 @@ struct WgmmaGradientKernel {
 
   __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy) const {
     const auto start_z = [&]<bool kWhole>() {
-      const int octet = thread_number() % kOctets, c = first_c + octet * 8, left = p.shape.C_in - c;
+      const int octet = copy_thread() % kOctets, c = first_c + octet * 8, left = p.shape.C_in - c;
       const bf16 *record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c, *from = record;
       const int64_t next = int64_t{kSlotStep * p.shape.stride} * p.shape.C_in;
-      uint4* const slots = shared.z[buffer][octet];
+      uint4* const octets = own_octets(buffer);
       for_each_slot(
           unit, [&](int row) { from = record + int64_t{row} * p.shape.C_in; },
           [&](int slot, bool exists) {
-            copy_octet<kWhole>(slots + slot, from, exists, left);
+            copy_octet<kWhole>(octets + slot * kOctets, from, exists, left);
             from += next;
           });
     };
@@ -96,35 +97,45 @@ struct WgmmaGradientKernel {
     else
       start_z.template operator()<false>();
 
-    constexpr int kStep = kThreads / kDyOctets;
-    const int octet = thread_number() % kDyOctets, first = thread_number() / kDyOctets, o = first_o + octet * 8;
+    constexpr int kStep = kCopyThreads / kDyOctets;
+    const int octet = copy_thread() % kDyOctets, first = copy_thread() / kDyOctets, o = first_o + octet * 8;
     const int left = o < p.shape.C_out ? p.L_out - unit.first - first : 0;
     const bf16* from = dy + (int64_t{unit.record} * p.L_out + unit.first + first) * p.shape.C_out + o;
-    uint4* const to = &shared.dy[buffer][octet][first];
+    uint4* const to = dy_octet(buffer, octet, first);
 #pragma unroll
     for (int l = 0; l < kDepth; l += kStep, from += int64_t{kStep} * p.shape.C_out)
-      cp_async<16>(to + l, from, l < left);
+      cp_async<16>(to + l * kOctets, from, l < left);
+  }
+  /// Where the thread's octet of z lies in its slots: of slot 0, as if that were one.
+  __device__ __forceinline__ uint4* own_octets(int buffer) const {
+    return &shared.z[buffer][0][swizzled<kLineBytes>(copy_thread() / kOctets, copy_thread() % kOctets)];
+  }
+  static __device__ __forceinline__ int copy_thread() {
+    return thread_number() % kCopyThreads;
+  }
+  __device__ __forceinline__ uint4* dy_octet(int buffer, int octet, int l) const {
+    return &shared.dy[buffer][octet / kOctets][l][swizzled<kLineBytes>(l, octet % kOctets)];
   }
 
   /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the bias gradient.
   __device__ __forceinline__ void transform(const Unit& unit, int buffer, const PendingAffine& pending,
                                             bool with_bias) const {
     if (pending.scale) {
-      const int octet = thread_number() % kOctets;
+      const int octet = copy_thread() % kOctets;
       const OctetAffine affine = shared.norm.affine(octet, pending.relu);
-      uint4* const slots = shared.z[buffer][octet];
+      uint4* const octets = own_octets(buffer);
       for_each_slot(
           unit, [](int) {},
           [&](int slot, bool exists) {
-            if (exists) slots[slot] = affine(slots[slot]);
+            if (exists) octets[slot * kOctets] = affine(octets[slot * kOctets]);
           });
     }
     if (!with_bias) return;
-    const int octet = thread_number() % kDyOctets, first = thread_number() / kDyOctets;
-    float* const bias = &shared.bias[first][octet * 8];
+    const int octet = copy_thread() % kDyOctets;
+    float* const bias = &shared.bias[thread_number() / kDyOctets][octet * 8];
 #pragma unroll 1
-    for (int l = first; l < kDepth; l += kThreads / kDyOctets) {
-      const Octet dy = unpack(shared.dy[buffer][octet][l]);
+    for (int l = copy_thread() / kDyOctets; l < kDepth; l += kCopyThreads / kDyOctets) {
+      const Octet dy = unpack(*dy_octet(buffer, octet, l));
 #pragma unroll
       for (int e = 0; e < 8; ++e) bias[e] += dy.value[e];
     }
@@ -162,19 +173,21 @@ __global__ void __launch_bounds__(512, 1)
   const int64_t begin = units * split / p.splits, end = units * (split + 1) / p.splits;
   typename Kernel::Unit unit{static_cast<int>(begin / p.units_per_record),
                              static_cast<int>(begin % p.units_per_record) * Kernel::kDepth};
+  const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
+  const int own_turn = warpgroup / 2;  // whether the thread copies even or odd units
   typename Kernel::Unit ahead = unit;  // whose copy starts next
   int left_to_start = static_cast<int>(end - begin);
-  const auto start = [&](int buffer) {
-    if (left_to_start-- > 0) {
+  const auto start = [&](int turn, int buffer) {
+    if (left_to_start-- <= 0) return;
+    if (own_turn == turn) {
       kernel.start(ahead, buffer, x, dy);
-      ahead = ahead.next(p);
+      cp_async_commit();
     }
-    cp_async_commit();
+    ahead = ahead.next(p);
   };
-  start(0);
-  start(1);
+  start(0, 0);
+  start(1, 1);
 
-  const int warpgroup = __shfl_sync(kWholeWarp, thread_number() / 128, 0);  // the same in a warp, as operands must be
   float sum[kTaps][kColumns / 2];
   int first_slot[kTaps];  // of the windows of the warpgroup's taps
 #pragma unroll
@@ -185,11 +198,10 @@ __global__ void __launch_bounds__(512, 1)
   if (with_bias)
     for (int e = 0; e < 8; ++e)
       shared.bias[thread_number() / Kernel::kDyOctets][thread_number() % Kernel::kDyOctets * 8 + e] = 0;
-  int buffer = 0, group_end = 0;  // the first record of the next group
-  bool begun = false;             // the first products overwrite the sums
+  int buffer = 0, turn = 0, group_end = 0;  // the first record of the next group
+  bool begun = false;                       // the first products overwrite the sums
 #pragma unroll 1
-  for (int left = static_cast<int>(end - begin); left > 0; --left, unit = unit.next(p)) {
-    cp_async_wait<1>();
+  for (int left = static_cast<int>(end - begin); left > 0; --left, turn ^= 1, unit = unit.next(p)) {
     if (unit.record >= group_end) {  // in all threads alike
       const int records_per_group = p.shape.N / pending.groups;
       group_end = (unit.record / records_per_group + 1) * records_per_group;
@@ -197,23 +209,27 @@ __global__ void __launch_bounds__(512, 1)
       kernel.load_norm(unit.record, pending);
       __syncthreads();
     }
-    kernel.transform(unit, buffer, pending, with_bias);
+    if (own_turn == turn) {
+      cp_async_wait<0>();
+      kernel.transform(unit, buffer, pending, with_bias);
+      fence_for_wgmma();
+    }
     wgmma_wait<0>();  // behind the barrier, the last unit's buffer is no longer read: the one after next goes there
-    fence_for_wgmma();
     __syncthreads();
     wgmma_fence();
-    const auto b = WarpgroupOperand::of(shared.dy[buffer][0], 8 * 16, Kernel::kDyPitch * 16);
+    const auto b =
+        WarpgroupOperand::of_lines<Kernel::kLineBytes>(shared.dy[buffer][0], Kernel::kDepth * Kernel::kLineBytes);
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) {
       const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
       if (tap >= p.shape.K) break;
-      const auto a = WarpgroupOperand::of(&shared.z[buffer][0][first_slot[j]], 8 * 16, Kernel::kZPitch * 16);
+      const auto a = WarpgroupOperand::of_lines<Kernel::kLineBytes>(shared.z[buffer][first_slot[j]]);
 #pragma unroll
       for (int l = 0; l < Kernel::kDepth; l += kWgmmaDepth)  // where the record has ended, dy is zero
-        wgmma<Major::row, Major::row>(sum[j], a + l * 16, b + l * 16, begun || l > 0);
+        wgmma<Major::row, Major::row>(sum[j], a + l * Kernel::kLineBytes, b + l * Kernel::kLineBytes, begun || l > 0);
     }
     wgmma_commit();
-    start((buffer + 2) % Kernel::kBuffers);
+    start(turn, (buffer + 2) % Kernel::kBuffers);
     begun = true;
     buffer = (buffer + 1) % Kernel::kBuffers;
   }

@@ -21,7 +21,7 @@ void check_launch(const void* kernel, const Launch& launch);
 
 template <class T>
 __device__ __forceinline__ T* dynamic_shared() {
-  extern __shared__ __align__(128) unsigned char systole_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char systole_shared_memory[];
   return reinterpret_cast<T*>(systole_shared_memory);
 }
 

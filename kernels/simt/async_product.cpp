@@ -13,14 +13,12 @@ constexpr unsigned kOpen = ~0u;
 
 /// FNV-1a over words of eight bytes.
 void add_to_hash(uint64_t& hash, const SharedOperand& operand) {
-  for (int row = 0; row < operand.row_cores; ++row)
-    for (int depth = 0; depth < 2; ++depth) {
-      const unsigned char* core = operand.first + depth * operand.depth_bytes + row * operand.row_bytes;
-      for (int i = 0; i < 128; i += 8) {
-        uint64_t word;
-        __builtin_memcpy(&word, core + i, 8);
-        hash = (hash ^ word) * 0x100000001b3u;
-      }
+  const int row_step = operand.rows_in_chunk ? 8 : 1, depth_step = operand.rows_in_chunk ? 1 : 8;
+  for (int row = operand.first_row; row < operand.first_row + operand.rows; row += row_step)
+    for (int depth = 0; depth < 16; depth += depth_step) {
+      uint64_t words[2];
+      __builtin_memcpy(words, operand.chunk(row, depth), sizeof(words));
+      for (const uint64_t word : words) hash = (hash ^ word) * 0x100000001b3u;
     }
 }
 uint64_t hash_of(const AsyncProduct& product) {

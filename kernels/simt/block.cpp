@@ -147,7 +147,7 @@ void Block::prepare_shared(size_t bytes) {
     // With AddressSanitizer the block of memory ends where shared memory ends.
     const size_t whole = kAddressChecker ? std::max<size_t>(bytes, 1) : bytes + kSentinelBytes;
     void* memory = nullptr;
-    if (posix_memalign(&memory, 128, whole) != 0) throw Error("out of memory: no shared memory for the simt device");
+    if (posix_memalign(&memory, 1024, whole) != 0) throw Error("out of memory: no shared memory for the simt device");
     shared_.reset(static_cast<std::byte*>(memory));
     shared_bytes_ = bytes;
     if (!kAddressChecker) fill(shared_.get() + bytes, kSentinelBytes, kSentinel);

@@ -11,7 +11,7 @@
 
 namespace systole::kernels::simt {
 
-/// The block's shared memory, 128-byte aligned, as a T. All bytes are NaN at the start of a block.
+/// The block's shared memory, 1024-byte aligned, as a T. All bytes are NaN at the start of a block.
 template <class T>
 T* dynamic_shared() {
   return static_cast<T*>(::systole::simt::shared_memory());

@@ -33,11 +33,22 @@ struct AsyncCopy {
   Where where;
 };
 
-/// An operand of wgmma in shared memory: 2 × row_cores core matrices of 128 bytes, so far apart. Without any:
-/// registers.
+/// Some rows of an operand of wgmma in shared memory; none: it is in registers. warpgroup.h tells what its numbers are.
 struct SharedOperand {
   const unsigned char* first;
-  int depth_bytes, row_bytes, row_cores;
+  int depth_bytes, row_bytes, line_bytes;
+  bool rows_in_chunk;
+  int first_row, rows;
+
+  /// The 16 bytes that have the value at (row, depth): eight rows of one depth, or eight depths of one row.
+  const unsigned char* chunk(int row, int depth) const {
+    const int across = (rows_in_chunk ? row : depth) / 8, along = rows_in_chunk ? depth : row;
+    if (line_bytes == 0) return first + row / 8 * row_bytes + depth / 8 * depth_bytes + along % 8 * 16;
+    const int chunks = line_bytes / 16;
+    const auto at =
+        reinterpret_cast<uintptr_t>(first + across / chunks * row_bytes + along * line_bytes + across % chunks * 16);
+    return reinterpret_cast<const unsigned char*>(at ^ (at / 128 % static_cast<unsigned>(chunks)) * 16);
+  }
 };
 
 /// wgmma: computed when it is issued, shown when it is waited for; until then the sums are NaN, and the operands must

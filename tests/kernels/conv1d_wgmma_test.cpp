@@ -153,3 +153,26 @@ TEST_CASE("conv1d by wgmma: rows whose address 16 bytes do not divide are left t
   };
   CHECK(results(both->wgmma) == results(both->portable));
 }
+
+TEST_CASE("conv1d by wgmma: so are sums beside a normalisation whose address 16 bytes do not divide") {
+  const auto both = tables();
+  if (!both) return;
+  const Conv1dShape s{2, 40, 16, 16, 3, 1, 1, 1};
+  const WgmmaProblem p(s, true);
+  const std::vector<float> scale = random_normal(size_t(WgmmaProblem::kGroups * s.C_in) + 1, 1);
+  const auto results = [&](const Conv1dKernels& conv) {
+    std::vector<bf16> dz(p.x.size(), to_bf16(NAN));
+    std::vector<float> g(static_cast<size_t>(s.N) * s.C_in, NAN), gd = g, all;
+    {
+      OnDevice d(Precision::bf16);
+      RecordGradientSums sums = p.sums(d, g, gd);
+      sums.output.scale = d.in(scale) + 1;
+      conv.input_gradient(d.queue(), s, d.in(p.dy), {}, d.in(p.w), d.out(dz), GradientMode::overwrite, sums);
+    }
+    all = widened(dz);
+    all.insert(all.end(), g.begin(), g.end());
+    all.insert(all.end(), gd.begin(), gd.end());
+    return all;
+  };
+  CHECK(results(both->wgmma) == results(both->portable));
+}
