@@ -11,9 +11,8 @@
 // its Major. Chunks lie in one of two ways (PTX ISA, "Shared memory matrix layout"):
 //
 //   core matrices   the chunks of 8 × 8 values, 128 bytes, follow each other
-//   lines           of 32, 64 or 128 bytes, which follow each other; within a line, chunks are exchanged ("swizzled"),
-//   so
-//                   that the same chunk of eight lines lies in eight different banks
+//   lines           of 32, 64 or 128 bytes, which follow each other; in each, chunks are exchanged ("swizzled"): the
+//                   same chunk of eight lines lies in eight different banks
 //
 // cp.async of neighbouring threads is fast into lines alone: into 16 bytes of a core matrix each, a sector of 32 bytes
 // is brought twice, and each chunk is written by itself (measured, docs/gpu_speed.md).

@@ -1,4 +1,5 @@
 #include "kernels/common/intrinsics.h"
+#include "kernels/common/warpgroup.h"
 #include "tests/kernels/intrinsics.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
@@ -69,6 +70,47 @@ __global__ void __launch_bounds__(4) copy_in_groups(int valid, const float* x, f
   for (unsigned i = 32 + threadIdx.x; i < 64; i += 4) y[i] = shared.value[i];
 }
 
+/// A matrix [64, 16] in lines from a first one on: each has a row, of which the last 16 depths are the matrix's, or a
+/// depth, with the other rows in further groups of lines.
+template <int kLineBytes, Major kMajor>
+struct Lines {
+  static constexpr int kValues = kLineBytes / 2;  // of a line
+  static constexpr int kGroupLines = kMajor == Major::depth ? 96 : 32;
+  alignas(1024) uint16_t value[kMajor == Major::depth ? 1 : 64 / kValues][kGroupLines][kValues];
+
+  __device__ void store(const float* matrix, int first_line) {
+    for (int i = static_cast<int>(threadIdx.x); i < 64 * 16; i += 128) {
+      const int row = i / 16, depth = i % 16;
+      const int line = first_line + (kMajor == Major::depth ? row : depth);
+      const int at = kMajor == Major::depth ? kValues - 16 + depth : row % kValues;
+      const int group = kMajor == Major::depth ? 0 : row / kValues;
+      value[group][line][swizzled<kLineBytes>(line, at / 8) * 8 + at % 8] = to_bf16(matrix[i]).bits;
+    }
+  }
+  __device__ WarpgroupOperand operand(int first_line) const {
+    const auto whole = WarpgroupOperand::of_lines<kLineBytes>(value[0][first_line], sizeof(value[0]));
+    return whole + (kMajor == Major::depth ? kLineBytes - 32 : 0);
+  }
+};
+
+template <int kLineBytes, Major kMajor>
+__global__ void __launch_bounds__(128) multiply_lines(int first_line, const float* a, const float* b, float* c) {
+  auto& lines = *dynamic_shared<Lines<kLineBytes, kMajor>[2]>();
+  lines[0].store(a, first_line);
+  lines[1].store(b, first_line);
+  fence_for_wgmma();
+  __syncthreads();
+  float sum[32];
+  wgmma_fence();
+  wgmma<kMajor, kMajor>(sum, lines[0].operand(first_line), lines[1].operand(first_line), false);
+  wgmma_commit();
+  wgmma_wait<0>();
+  sums_are_there(sum);
+  const int row = static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+  for (int i = 0; i < 32; ++i)
+    c[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2] = sum[i];
+}
+
 __global__ void __launch_bounds__(64) round_values(int count, const float* x, float* y, uint32_t* packed) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
@@ -88,13 +130,30 @@ void ldmatrix(Queue& queue, bool transposed, uint32_t* registers) {
 void cp_async_groups(Queue& queue, int valid, const float* x, float* y) {
   launch(queue, {.grid = {1}, .block = {4}, .shared_bytes = sizeof(Copies)}, copy_in_groups, valid, x, y);
 }
+void wgmma_of_lines(Queue& queue, int line_bytes, bool row_major, int first_line, const float* a, const float* b,
+                    float* c) {
+  const auto start = [&]<int kLineBytes, Major kMajor>() {
+    launch(queue, {.grid = {1}, .block = {128}, .shared_bytes = 2 * sizeof(Lines<kLineBytes, kMajor>)},
+           multiply_lines<kLineBytes, kMajor>, first_line, a, b, c);
+  };
+  const auto of_major = [&]<int kLineBytes>() {
+    row_major ? start.template operator()<kLineBytes, Major::row>()
+              : start.template operator()<kLineBytes, Major::depth>();
+  };
+  if (line_bytes == 32) return of_major.template operator()<32>();
+  line_bytes == 64 ? of_major.template operator()<64>() : of_major.template operator()<128>();
+}
 void round(Queue& queue, int count, const float* x, float* y, uint32_t* packed) {
   launch(queue, {.grid = {ceil_div(count, 64)}, .block = {64}}, round_values, count, x, y, packed);
 }
 
 }  // namespace
 
-extern const IntrinsicKernels intrinsics{
-    .mma_bf16 = mma_bf16, .mma_tf32 = mma_tf32, .ldmatrix = ldmatrix, .cp_async = cp_async_groups, .round = round};
+extern const IntrinsicKernels intrinsics{.mma_bf16 = mma_bf16,
+                                         .mma_tf32 = mma_tf32,
+                                         .ldmatrix = ldmatrix,
+                                         .cp_async = cp_async_groups,
+                                         .wgmma = wgmma_of_lines,
+                                         .round = round};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

@@ -17,6 +17,10 @@ struct IntrinsicKernels {
   /// y [64]: x copied in four groups of 16 by cp.async, zero where an index is not below `valid`; two groups are still
   /// under way when the first half is read.
   Entry<"test.cp_async", void(int valid, const float* x, float* y)> cp_async;
+  /// c [64, 64] = a [64, 16] · bᵀ, b [64, 16], by wgmma, of operands in lines of 32, 64 or 128 bytes from first_line
+  /// on.
+  Entry<"test.wgmma", void(int line_bytes, bool row_major, int first_line, const float* a, const float* b, float* c)>
+      wgmma;
   /// y[i] = exp2_approx(x[i]); packed[i] = bf16 of (x[i], −x[i]).
   Entry<"test.round", void(int count, const float* x, float* y, uint32_t* packed)> round;
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/common/bf16.h"
+#include "kernels/cuda/device.h"
 #include "tests/device.h"
 #include "tests/support.h"
 
@@ -17,6 +18,12 @@ namespace {
 
 bool has_intrinsics() {
   return device() != Device::cpu;
+}
+bool has_wgmma() {
+#if defined(SYSTOLE_CUDA)
+  if (device() == Device::cuda) return cuda::has_wgmma();
+#endif
+  return device() == Device::simt;
 }
 
 const IntrinsicKernels& table() {
@@ -85,6 +92,28 @@ TEST_CASE("intrinsics: asynchronous copies arrive group by group, zeros where th
     d.finish();
     for (size_t i = 0; i < 64; ++i) CHECK(y[i] == (static_cast<int>(i) < valid ? x[i] : 0.0f));
   }
+}
+
+TEST_CASE("intrinsics: wgmma reads lines of 32, 64 and 128 bytes, from any line on, by depths and by rows") {
+  if (!has_wgmma()) return;
+  std::vector<float> a(64 * 16), b(64 * 16);  // small whole numbers: their sums are exact
+  for (size_t i = 0; i < a.size(); ++i)
+    a[i] = static_cast<float>(i * 7 % 31) - 15, b[i] = static_cast<float>(i * 11 % 29) - 14;
+  std::vector<float> expected(64 * 64);
+  for (size_t i = 0; i < expected.size(); ++i)
+    for (size_t k = 0; k < 16; ++k) expected[i] += a[i / 64 * 16 + k] * b[i % 64 * 16 + k];
+  for (int line_bytes : {32, 64, 128})
+    for (bool row_major : {false, true})
+      for (int first_line : {0, 1, 6, 13}) {
+        CAPTURE(line_bytes);
+        CAPTURE(row_major);
+        CAPTURE(first_line);
+        OnDevice d;
+        std::vector<float> c(expected.size(), NAN);
+        table().wgmma(d.queue(), line_bytes, row_major, first_line, d.in(a), d.in(b), d.out(c));
+        d.finish();
+        CHECK(c == expected);
+      }
 }
 
 TEST_CASE("intrinsics: powers of two are within 2 ulp, pairs of bf16 round to the nearest even") {
