@@ -14,8 +14,8 @@
 //   lines           of 32, 64 or 128 bytes, which follow each other; in each, chunks are exchanged ("swizzled"): the
 //                   same chunk of eight lines lies in eight different banks
 //
-// cp.async of neighbouring threads is fast into lines alone: into 16 bytes of a core matrix each, a sector of 32 bytes
-// is brought twice, and each chunk is written by itself (measured, docs/gpu_speed.md).
+// Rows of memory are copied by cp.async into lines: into core matrices, neighbouring threads would write far apart, so
+// that a sector of 32 bytes is brought twice and each chunk is written by itself (measured, docs/gpu_speed.md).
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,7 @@ __host__ __device__ constexpr int swizzled(int line, int chunk) {
   return chunk ^ line * kLineBytes / 128 % (kLineBytes / 16);
 }
 
-/// An operand of wgmma in shared memory: from which address on (a multiple of 16 bytes), and how many bytes lie between
-/// core matrices that are neighbours in depth, and in rows.
+/// An operand of wgmma in shared memory, from an address on that is a multiple of 16 bytes.
 struct WarpgroupOperand {
 #if defined(__CUDACC__)
   uint64_t descriptor;
@@ -54,6 +53,7 @@ struct WarpgroupOperand {
     return {of(first, group_bytes, 8 * kLineBytes).descriptor | kMode << 62};
   }
 
+  /// In core matrices; so many bytes lie between those that are neighbours in depth, and in rows.
   static __device__ __forceinline__ WarpgroupOperand of(const void* first, int depth_bytes, int row_bytes) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(first));
     return {uint64_t{(address & 0x3ffffu) >> 4} | uint64_t(depth_bytes >> 4) << 16 | uint64_t(row_bytes >> 4) << 32};

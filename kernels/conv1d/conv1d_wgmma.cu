@@ -128,9 +128,12 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   WgmmaGradient p{};
   p.shape = s, p.L_out = s.L_out();
   p.period = forward.period, p.tap_slots = forward.tap_slots;
-  p.phase_slots = ceil_div(Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots, 8) * 8;
+  p.phase_slots = Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots;
   p.slots = p.phase_slots;
-  if (forward.phases() > 1) p.slots += Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
+  if (forward.phases() > 1) {
+    p.phase_slots = ceil_div(p.phase_slots, 8) * 8;
+    p.slots = p.phase_slots + Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
+  }
   const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;
   if (!fits || !can_compute(queue, forward, x, pending_dy) || !in_octets(dy, s.C_out))
     return conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);

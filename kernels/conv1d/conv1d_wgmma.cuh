@@ -196,9 +196,10 @@ struct WgmmaWindow {
   static __device__ __forceinline__ int octet() {
     return thread_number() % kSlabOctets;
   }
-  /// Where the thread's octet lies in its slots, which are a multiple of 8 apart: of slot 0, as if that were one.
+  /// The address of the thread's octet in its first slot, less the slots before that. Its slots are a multiple of 8
+  /// apart, so the octet has the same place in all of them.
   __device__ __forceinline__ uint4* own_octets(int buffer) const {
-    static_assert(kSlotsAtOnce % 8 == 0);
+    static_assert(kSlotsAtOnce % 8 == 0 && kSlots * kLineBytes % 1024 == 0);
     return &shared.in.slab[buffer][0][swizzled<kLineBytes>(thread_number() / kSlabOctets, octet())];
   }
   __device__ __forceinline__ bool is_row(int row) const {

@@ -23,7 +23,7 @@ struct WgmmaGradient {
   Conv1dShape shape;
   int L_out;
   int period, tap_slots;  // taps k, k + period, … form a phase; from one to the next, windows move by tap_slots
-  int phase_slots;        // of the first phase, a multiple of 8; a second one follows it
+  int phase_slots;        // of the first phase; a multiple of 8 where a second one follows it
   int slots;              // of all phases
   int chunks, panels;     // of 64 channels c, and of kColumns channels o
   int tap_groups;         // of as many taps as a block has sums for
@@ -37,10 +37,11 @@ struct WgmmaGradientKernel {
   static constexpr int kWarpgroups = 4, kThreads = 128 * kWarpgroups;
   static constexpr int kCopyThreads = kThreads / 2;  // of a unit
   static constexpr int kDepth = 128, kBuffers = 3;
-  static constexpr int kMostSlots = 272;  // two phases, of a stride of 2, with some taps
+  static constexpr int kMostSlots = 280;  // two phases, of a stride of 2, with some taps
   static constexpr int kLineBytes = 16 * kOctets;
   static constexpr int kDyOctets = kColumns / 8, kDyGroups = kDyOctets / kOctets;  // a line has the octets of a group
 
+  static_assert(kMostSlots * kLineBytes % 1024 == 0 && kDepth * kLineBytes % 1024 == 0);
   struct Shared {
     alignas(1024) uint4 z[kBuffers][kMostSlots][kOctets];
     uint4 dy[kBuffers][kDyGroups][kDepth][kOctets];
@@ -63,6 +64,7 @@ struct WgmmaGradientKernel {
   /// begin(row of the first slot), then body(slot, whether the record has it), for the thread's slots of each phase,
   /// all of one octet and a multiple of 8 apart; rows are kSlotStep · stride apart.
   static constexpr int kSlotStep = kCopyThreads / kOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
+  static_assert(kSlotStep % 8 == 0);
   template <class Begin, class Body>
   __device__ __forceinline__ void for_each_slot(const Unit& unit, const Begin& begin, const Body& body) const {
     const int stride = p.shape.stride, first = copy_thread() / kOctets;
@@ -98,6 +100,7 @@ struct WgmmaGradientKernel {
       start_z.template operator()<false>();
 
     constexpr int kStep = kCopyThreads / kDyOctets;
+    static_assert(kStep % 8 == 0);
     const int octet = copy_thread() % kDyOctets, first = copy_thread() / kDyOctets, o = first_o + octet * 8;
     const int left = o < p.shape.C_out ? p.L_out - unit.first - first : 0;
     const bf16* from = dy + (int64_t{unit.record} * p.L_out + unit.first + first) * p.shape.C_out + o;
@@ -106,7 +109,8 @@ struct WgmmaGradientKernel {
     for (int l = 0; l < kDepth; l += kStep, from += int64_t{kStep} * p.shape.C_out)
       cp_async<16>(to + l * kOctets, from, l < left);
   }
-  /// Where the thread's octet of z lies in its slots: of slot 0, as if that were one.
+  /// The address of the thread's octet of z in its first slot, less the slots before that: slots from there on are
+  /// found by their number.
   __device__ __forceinline__ uint4* own_octets(int buffer) const {
     return &shared.z[buffer][0][swizzled<kLineBytes>(copy_thread() / kOctets, copy_thread() % kOctets)];
   }

@@ -130,6 +130,23 @@ TEST_CASE("conv1d by wgmma: so are parts of tiles, strides, dilations and record
     check_wgmma(s);
 }
 
+TEST_CASE("conv1d by wgmma: blocks of the weight gradient with several units, one of them with two groups' records") {
+  const auto both = tables();
+  if (!both) return;
+  const WgmmaProblem p({100, 3, 72, 72, 2, 1, 1, 1}, true);
+  const auto gradient = [&](const Conv1dKernels& conv) {
+    std::vector<float> dw(p.w.size(), NAN), dbias(p.bias.size(), NAN);
+    {
+      OnDevice d(Precision::bf16);
+      conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), {}, d.out(dw), d.out(dbias),
+                           GradientMode::overwrite);
+    }
+    dw.insert(dw.end(), dbias.begin(), dbias.end());
+    return dw;
+  };
+  check_close(gradient(both->wgmma), gradient(both->portable), 2e-5, "dw and dbias");
+}
+
 TEST_CASE("conv1d by wgmma: rows whose address 16 bytes do not divide are left to the kernels for all GPUs") {
   const auto both = tables();
   if (!both) return;
