@@ -45,9 +45,9 @@ struct SharedOperand {
     const int across = (rows_in_chunk ? row : depth) / 8, along = rows_in_chunk ? depth : row;
     if (line_bytes == 0) return first + row / 8 * row_bytes + depth / 8 * depth_bytes + along % 8 * 16;
     const int chunks = line_bytes / 16;
-    const auto at =
-        reinterpret_cast<uintptr_t>(first + across / chunks * row_bytes + along * line_bytes + across % chunks * 16);
-    return reinterpret_cast<const unsigned char*>(at ^ (at / 128 % static_cast<unsigned>(chunks)) * 16);
+    const auto* const plain = first + across / chunks * row_bytes + along * line_bytes + across % chunks * 16;
+    const auto at = reinterpret_cast<uintptr_t>(plain), swizzled = at ^ at / 128 % static_cast<unsigned>(chunks) * 16;
+    return plain + (static_cast<ptrdiff_t>(swizzled) - static_cast<ptrdiff_t>(at));
   }
 };
 
