@@ -23,8 +23,7 @@ bool in_octets(ConstSeries rows, int channels) {
 }
 /// The same of what belongs to a normalised output, null where there is none.
 bool in_octets(const NormalizedOutput& output, int channels) {
-  const auto aligned = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; };
-  return in_octets(output.y, channels) && aligned(output.scale) && aligned(output.shift) && aligned(output.mean);
+  return in_octets(output.y, channels) && is_aligned({output.scale, output.shift, output.mean});
 }
 
 template <bool kGradient, int kRows, int kColumns, int kTaps>
