@@ -11,6 +11,7 @@
 #include "kernels/contrastive/pair_loss.h"
 #include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/conv1d/packed_weights.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
 #include "kernels/optimizer/optimizer.h"
@@ -25,7 +26,7 @@ using namespace systole::kernels;
 
 using Counters = std::map<std::string, std::function<CallWork(const void* arguments)>>;
 
-/// `count` gets the arguments of an entry and gives its work. Entries are those of the cpu, which has all of them.
+/// `count` gets the arguments of an entry and gives its work.
 template <class... Args, class Count>
 void add(Counters& counters, const Call<void(Args...)>& entry, const Count& count) {
   counters[entry.name] = [count](const void* arguments) {
@@ -82,6 +83,13 @@ void add_conv1d(Counters& to) {
         return CallWork{.product_flop = s.flop(),
                         .bytes = size_of(x) * (in(s) + read * out(s)) + touched(mode) * weights(s)};
       });
+  add(to, simt::weight_packing.pack, [](std::span<const PackOrder> orders) {
+    CallWork work;
+    for (const auto& [layout, w, packed] : orders)
+      work.bytes +=
+          kFloat * layout.taps.K * layout.in_channels * layout.out_channels + static_cast<double>(layout.bytes());
+    return work;
+  });
 }
 
 void add_batch_norm(Counters& to) {

@@ -24,7 +24,8 @@ TrainingStep::TrainingStep(ParameterStore& store, Objective& objective, Optimize
       loss_(Tensor::zeros({1}, device())),
       left_out_(Tensor::zeros({2}, device(), DType::i32)),
       data_({records_, ids_, step_, optimizer.factors(), objective.numbers()},
-            {loss_, optimizer.sum_of_squares(), left_out_}, options.steps_per_epoch, device()) {}
+            {loss_, optimizer.sum_of_squares(), left_out_}, options.steps_per_epoch, device()),
+      packed_weights_(device(), store.values().data(), store.values().count()) {}
 
 void TrainingStep::prepare(std::span<const Input> steps) {
   sizes_.clear();
@@ -64,7 +65,10 @@ void TrainingStep::step(int64_t records) {
   data_.fetch();
   store_.zero_gradients();
   try {
-    const PairLossResult result = add_gradient(records);
+    const PairLossResult result = [&] {
+      const kernels::PackedWeights::Scope unchanged(packed_weights_);
+      return add_gradient(records);
+    }();
     loss_.copy_from(result.loss);
     if (result.left_out) left_out_.slice(0, result.left_out.shape()).copy_from(result.left_out);
     if (result.embeddings) embeddings_.at(records).copy_from(result.embeddings);

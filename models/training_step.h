@@ -12,6 +12,7 @@
 #include "engine/graph.h"
 #include "engine/optimizer.h"
 #include "engine/step_data.h"
+#include "kernels/conv1d/packed_weights.h"
 #include "models/objective.h"
 
 namespace systole::models {
@@ -84,6 +85,7 @@ class TrainingStep {
   Tensor records_, ids_, step_;  // i32 [batch], [batch], [1]: of the step
   Tensor loss_, left_out_;       // [1], i32 [2]
   StepData data_;
+  kernels::PackedWeights packed_weights_;
   std::vector<int64_t> sizes_;  // records of the steps that were prepared
   size_t next_ = 0;
   // By the number of records:

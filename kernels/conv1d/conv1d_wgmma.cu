@@ -1,7 +1,7 @@
 // Conv1d by wgmma, for GPUs of compute capability 9.0: what bf16 series of whole octets of channels are convolved with
 // there. Everything else is left to the kernels for all GPUs (conv1d.cu), which are the reference.
 //
-//   forward, input_gradient   pack_octets → window_product_wgmma (→ combine_moments)      conv1d_wgmma.cuh
+//   forward, input_gradient   (pack_octets →) window_product_wgmma (→ combine_moments)    conv1d_wgmma.cuh
 //   weight_gradient           weight_gradient_wgmma → sum_splits                          conv1d_wgmma_gradient.cuh
 
 #include <algorithm>
@@ -26,6 +26,19 @@ bool in_octets(const NormalizedOutput& output, int channels) {
   return in_octets(output.y, channels) && is_aligned({output.scale, output.shift, output.mean});
 }
 
+void pack_weights(Queue& queue, std::span<const PackOrder> orders) {
+  for (size_t first = 0; first < orders.size(); first += PackOrders::kMost) {
+    const auto some = orders.subspan(first, std::min(orders.size() - first, size_t{PackOrders::kMost}));
+    PackOrders p{};
+    for (const PackOrder& order : some) {
+      p.order[p.count] = order;
+      p.first_block[p.count + 1] = p.first_block[p.count] + kStepParts * order.layout.all_steps();
+      ++p.count;
+    }
+    launch(queue, {.grid = {p.first_block[p.count]}, .block = {kOctetThreads}}, pack_octets, p);
+  }
+}
+
 template <bool kGradient, int kRows, int kColumns, int kTaps>
 void launch_window_product(Queue& queue, const WindowProduct& product, const WindowTensors& t) {
   using Window = WgmmaWindow<kGradient, kRows, kColumns, kTaps>;
@@ -34,21 +47,24 @@ void launch_window_product(Queue& queue, const WindowProduct& product, const Win
   p.panels = ceil_div(p.out_channels, kColumns);
   p.chunks = ceil_div(p.in_channels, Window::kChunk);
 
-  const size_t packed_bytes = sizeof(uint4) * kOctets * kColumns * static_cast<size_t>(p.panels) *
-                              static_cast<size_t>(p.chunks) * static_cast<size_t>(p.steps());
+  const PackedLayout layout{p, p.in_channels, p.out_channels, kTaps, kColumns};
+  const std::byte* packed = PackedWeights::find(queue, layout, t.w);
+  const size_t packed_bytes = packed ? 0 : layout.bytes();
   TileResults<kRows> results(p, t);
   auto* const memory = scratch<std::byte>(queue, packed_bytes + results.bytes());
-  auto* const packed = reinterpret_cast<uint4*>(memory);
   results.place(memory + packed_bytes);
-
-  launch(queue, {.grid = {int64_t{p.steps()} * kOctets, p.chunks, p.panels}, .block = {kColumns}},
-         pack_octets<kColumns, kTaps>, p, t.w, packed);
+  if (!packed) {
+    const PackOrder order{layout, t.w, memory};
+    pack_weights(queue, {&order, 1});
+    packed = memory;
+  }
   launch(queue,
          {.grid = {int64_t{p.N} * p.tiles() * p.panels},
           .block = {Window::kThreads},
           .shared_bytes = sizeof(typename Window::Shared)},
-         window_product_wgmma<kGradient, kRows, kColumns, kTaps>, p, t.in.as<bf16>(), t.pending, packed, t.bias,
-         t.out.as<bf16>(), t.mode == GradientMode::accumulate, results.moments.mean, results.moments.m2, results.sums);
+         window_product_wgmma<kGradient, kRows, kColumns, kTaps>, p, t.in.as<bf16>(), t.pending,
+         reinterpret_cast<const uint4*>(packed), t.bias, t.out.as<bf16>(), t.mode == GradientMode::accumulate,
+         results.moments.mean, results.moments.m2, results.sums);
   results.join(queue);
 }
 
@@ -142,6 +158,8 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
 }
 
 }  // namespace
+
+extern const WeightPacking weight_packing{.pack = pack_weights};
 
 extern const Conv1dKernels conv1d_wgmma{
     .forward = forward, .input_gradient = input_gradient, .weight_gradient = weight_gradient};

@@ -26,7 +26,7 @@
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kOctets = 8;                // of weights, in a step
+constexpr int kOctets = PackedLayout::kOctets;
 constexpr int kWgmmaChunk = 8 * kOctets;  // channels
 constexpr int kWgmmaDepth = 16;           // of one instruction
 
@@ -38,10 +38,7 @@ struct WgmmaProduct : WindowProduct {
 
   __host__ __device__ int steps_of(int taps) const { return (taps + kTaps - 1) / kTaps; }
   /// Of all phases before.
-  __host__ __device__ int steps_before(int phase) const {
-    const int longer = phase < longer_phases ? phase : longer_phases;
-    return longer * steps_of(phase_taps + 1) + (phase - longer) * steps_of(phase_taps);
-  }
+  __host__ __device__ int steps_before(int phase) const { return TapOrder::steps_before(phase, kTaps); }
   /// Of a chunk.
   __host__ __device__ int steps() const { return steps_before(phases()); }
 };
@@ -481,31 +478,56 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
     outputs.write(bias, tile_mean, tile_m2);
 }
 
-/// The weights as the blocks read them: rounded, transposed for the input gradient, padded with zeros to whole steps,
-/// chunks and panels, in the order of the steps. A block packs an octet of a step; a thread has a column.
-template <int kColumns, int kTaps>
-__global__ void __launch_bounds__(kColumns)
-    pack_octets(WgmmaProduct<kTaps> p,
-                const float* __restrict__ w,   // [K, C_in, C_out]
-                uint4* __restrict__ packed) {  // [panels, chunks, steps, kOctets, kColumns]
-  constexpr int kSlabOctets = kOctets / kTaps;
-  const int chunk = static_cast<int>(blockIdx.y), panel = static_cast<int>(blockIdx.z);
-  const int step = static_cast<int>(blockIdx.x) / kOctets, octet = static_cast<int>(blockIdx.x) % kOctets;
+/// A launch of pack_octets: its orders, and the first block of each and of whatever would follow.
+struct PackOrders {
+  static constexpr int kMost = 48;  // arguments of a kernel may take 4 KB
+
+  int count;
+  PackOrder order[kMost];
+  int first_block[kMost + 1];
+};
+static_assert(sizeof(PackOrders) <= 4000);
+
+constexpr int kOctetThreads = 128, kStepParts = 4;
+
+/// The weights as the blocks of window_product_wgmma read them: rounded, transposed for the input gradient, padded with
+/// zeros to whole steps, chunks and panels, in the order of the steps. A block packs two octets of a step; a thread has
+/// a column.
+__global__ void __launch_bounds__(kOctetThreads) pack_octets(PackOrders orders) {
+  const int block = static_cast<int>(blockIdx.x);
+  int which = 0;
+  while (block >= orders.first_block[which + 1]) ++which;
+  const PackOrder& order = orders.order[which];
+  const PackedLayout& layout = order.layout;
+  const TapOrder& taps = layout.taps;
+
+  const int step_of_all = (block - orders.first_block[which]) / kStepParts;  // of all chunks and panels
+  const int step = step_of_all % layout.steps(), chunk = step_of_all / layout.steps() % layout.chunks();
+  const int panel = step_of_all / layout.steps() / layout.chunks();
+  const int first_octet = block % kStepParts * (kOctets / kStepParts);
   int phase = 0;
-  while (step >= p.steps_before(phase + 1)) ++phase;
-  const int in_step = octet / kSlabOctets, i = (step - p.steps_before(phase)) * kTaps + in_step;
-  const bool exists = i < p.taps_of(phase);
-  const float* tap = w + int64_t{exists ? p.tap(phase, i) : 0} * p.in_channels * p.out_channels;
-  const int first = (chunk * kSlabOctets + octet % kSlabOctets) * 8, q = panel * kColumns + thread_number();
-  Octet weights{};
+  while (step >= taps.steps_before(phase + 1, layout.step_taps)) ++phase;
+  const int first_tap = (step - taps.steps_before(phase, layout.step_taps)) * layout.step_taps;
+
+  const int column = thread_number() % layout.columns, q = panel * layout.columns + column;
+  auto* const packed =
+      reinterpret_cast<uint4*>(order.packed) + int64_t{step_of_all} * kOctets * layout.columns + column;
+  for (int octet = first_octet + thread_number() / layout.columns; octet < first_octet + kOctets / kStepParts;
+       octet += kOctetThreads / layout.columns) {
+    const int in_step = octet * layout.step_taps / kOctets, i = first_tap + in_step;
+    const int first = chunk * layout.chunk() + octet * 8 - in_step * layout.chunk();
+    const bool exists = i < taps.taps_of(phase) && q < layout.out_channels;
+    const int64_t tap = exists ? int64_t{taps.tap(phase, i)} * layout.in_channels * layout.out_channels : 0;
+    Octet weights{};
 #pragma unroll
-  for (int e = 0; e < 8; ++e) {
-    const int c = first + e;
-    if (exists && c < p.in_channels && q < p.out_channels)
-      weights.value[e] = tap[p.gradient ? int64_t{q} * p.in_channels + c : int64_t{c} * p.out_channels + q];
+    for (int e = 0; e < 8; ++e) {
+      const int c = first + e;
+      if (exists && c < layout.in_channels)
+        weights.value[e] =
+            order.w[tap + (taps.gradient ? int64_t{q} * layout.in_channels + c : int64_t{c} * layout.out_channels + q)];
+    }
+    packed[octet * layout.columns] = pack(weights);
   }
-  packed[(((int64_t{panel} * p.chunks + chunk) * p.steps() + step) * kOctets + octet) * kColumns + thread_number()] =
-      pack(weights);
 }
 
 }  // namespace

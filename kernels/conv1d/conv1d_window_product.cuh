@@ -25,6 +25,7 @@
 #include "kernels/common/piece_sums.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/conv1d_tile.cuh"
+#include "kernels/conv1d/packed_weights.h"
 
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
@@ -35,30 +36,17 @@ constexpr int64_t kMultiprocessors = 132;
 
 constexpr int kSpareSlots = 32;  // of a slab beyond a block's outputs
 
-struct WindowProduct {
-  int N, in_rows, in_channels, out_rows, out_channels, K;
+struct WindowProduct : TapOrder {  // its period is s / gcd(s, d)
+  int N, in_rows, in_channels, out_rows, out_channels;
   int stride, padding, dilation;
-  bool gradient;                  // of the input, instead of forward
-  int period;                     // taps k, k + period, … form a phase: s / gcd(s, d)
-  int tap_slots;                  // D
-  int classes;                    // of positions; the outputs of a class are this far apart
-  int phase_taps, longer_phases;  // K / period, and K % period: how many phases have a tap more
+  int tap_slots;  // D
+  int classes;    // of positions; the outputs of a class are this far apart
   int slab_taps;  // that a slab may have: those that span no more than kSpareSlots; longer phases take several slabs
   int row_tiles;  // of a class
   int panels;     // of kColumns output channels
   int chunks;     // of kChunk input channels
 
   int tiles() const { return classes * row_tiles; }  // of a record
-  __host__ __device__ int phases() const { return period < K ? period : K; }
-  __host__ __device__ int taps_of(int phase) const { return phase_taps + (phase < longer_phases ? 1 : 0); }
-  /// Taps of all phases before.
-  __host__ __device__ int taps_before(int phase) const {
-    return phase * phase_taps + (phase < longer_phases ? phase : longer_phases);
-  }
-  /// Tap i of a phase in the order of its slots: ascending, or in the input gradient descending.
-  __host__ __device__ int tap(int phase, int i) const {
-    return phase + period * (gradient ? taps_of(phase) - 1 - i : i);
-  }
 };
 
 /// A pass as a window product; all but its tiles.

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "kernels/conv1d/implementation.h"
+#include "kernels/conv1d/packed_weights.h"
 #include "kernels/cuda/device.h"
 #include "tests/device.h"
 #include "tests/kernels/bf16.h"
@@ -192,4 +193,53 @@ TEST_CASE("conv1d by wgmma: so are sums beside a normalisation whose address 16 
     return all;
   };
   CHECK(results(both->wgmma) == results(both->portable));
+}
+
+TEST_CASE("conv1d by wgmma: weights that are packed together give the same bits, and follow a change between scopes") {
+  const auto both = tables();
+  if (!both) return;
+  // More than one launch packs: 27 convolutions, each in two layouts.
+  const Conv1dShape shapes[] = {{1, 9, 64, 64, 3, 2, 1, 1}, {1, 8, 12, 24, 5, 1, 2, 1}, {1, 8, 72, 128, 2, 1, 0, 1}};
+  constexpr size_t kEach = 9;
+  int64_t count = 0;
+  for (const Conv1dShape& s : shapes) count += int64_t{kEach} * s.weight_size();
+  std::vector<float> w = random_normal(static_cast<size_t>(count), 1);
+
+  Queue queue(device(), Precision::bf16);
+  const std::shared_ptr<std::byte> memory = allocate_memory(device(), w.size() * sizeof(float));
+  auto* const on_device = reinterpret_cast<float*>(memory.get());
+  PackedWeights packed(device(), on_device, count);
+  /// y and dx of all convolutions.
+  const auto results = [&] {
+    std::vector<std::vector<float>> all;
+    const float* weights = on_device;
+    for (const Conv1dShape& s : shapes)
+      for (size_t i = 0; i < kEach; ++i, weights += s.weight_size()) {
+        const WgmmaProblem p(s, false);
+        std::vector<bf16> y(p.dy.size(), to_bf16(NAN)), dx(p.x.size(), to_bf16(NAN));
+        {
+          OnDevice d(Precision::bf16);
+          both->wgmma.forward(d.queue(), s, d.in(p.x), {}, weights, nullptr, d.out(y), {});
+          both->wgmma.input_gradient(d.queue(), s, d.in(p.dy), {}, weights, d.out(dx), GradientMode::overwrite, {});
+        }
+        all.push_back(widened(y));
+        all.push_back(widened(dx));
+      }
+    return all;
+  };
+  for (int change = 0; change < 2; ++change) {
+    for (float& value : w) value *= 0.5f - static_cast<float>(change);
+    copy_to_device(queue, on_device, w.data(), w.size() * sizeof(float));
+    const auto expected = results();
+    const PackedWeights::Scope scope(packed);
+    CHECK(results() == expected);  // packed one by one, then together
+  }
+
+  const PackedLayout layout{{1, 1, 1, 0, false}, 64, 64, 1, 64};
+  const float elsewhere[1] = {};
+  CHECK(PackedWeights::find(queue, layout, on_device) == nullptr);  // outside of a scope
+  const PackedWeights::Scope scope(packed);
+  CHECK(PackedWeights::find(queue, layout, on_device) != nullptr);
+  CHECK(PackedWeights::find(queue, layout, elsewhere) == nullptr);
+  CHECK(PackedWeights::find(queue, layout, on_device + count) == nullptr);
 }
