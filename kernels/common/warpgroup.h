@@ -44,7 +44,7 @@ struct WarpgroupOperand {
 #if defined(__CUDACC__)
   uint64_t descriptor;
 
-  /// In lines, the first of which lies at a multiple of 1024 bytes; the operand may begin at any of them. With
+  /// In lines, the first of which lies at a multiple of eight of them; the operand may begin at any. With
   /// Major::depth a line is a row; with Major::row it is a depth, and has kLineBytes / 2 rows: the next ones lie
   /// group_bytes further.
   template <int kLineBytes>

@@ -116,44 +116,59 @@ void input_gradient(Queue& queue, const Conv1dShape& s, ConstSeries dy, const Pe
   conv1d.input_gradient.function(queue, s, dy, pending, w, dz, mode, sums);
 }
 
-template <int kTaps, int kColumns>
+/// The weight gradient with so many taps in an instruction; all but its tiles.
+WgmmaGradient gradient_of(const Conv1dShape& s, const WindowProduct& forward, int product_taps) {
+  constexpr int kDepth = WgmmaGradientKernel<1, 1, 128>::kDepth;
+  WgmmaGradient p{};
+  p.shape = s, p.L_out = s.L_out();
+  p.period = forward.period, p.tap_slots = forward.tap_slots;
+  const auto products_of = [&](int phase) { return ceil_div(forward.taps_of(phase), product_taps); };
+  const auto slots_of = [&](int phase) { return kDepth + (products_of(phase) * product_taps - 1) * p.tap_slots; };
+  p.phase_slots = p.slots = slots_of(0);
+  p.products = products_of(0);
+  if (forward.phases() > 1) {
+    p.phase_slots = ceil_div(p.phase_slots, 8) * 8;
+    p.slots = p.phase_slots + slots_of(1);
+    p.products += products_of(1);
+  }
+  return p;
+}
+
+template <int kProducts, int kProductTaps, int kColumns>
 void launch_weight_gradient(Queue& queue, WgmmaGradient p, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
                             float* dw, float* dbias, GradientMode mode) {
-  using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
+  using Kernel = WgmmaGradientKernel<kProducts, kProductTaps, kColumns>;
   const Conv1dShape& s = p.shape;
-  p.chunks = ceil_div(s.C_in, kWgmmaChunk);
+  p.chunks = ceil_div(s.C_in, Kernel::kTapRows);
   p.panels = ceil_div(s.C_out, kColumns);
   p.units_per_record = ceil_div(p.L_out, Kernel::kDepth);
   p.piece = s.weight_size() + s.C_out;
-  p.tap_groups = ceil_div(s.K, Kernel::kWarpgroups * kTaps);
-  const int64_t tiles = int64_t{p.chunks} * p.panels * p.tap_groups;  // a multiprocessor holds one block
+  p.product_groups = ceil_div(p.products, Kernel::kWarpgroups * kProducts);
+  const int64_t tiles = int64_t{p.chunks} * p.panels * p.product_groups;  // a multiprocessor holds one block
   p.splits = static_cast<int>(std::clamp<int64_t>(kMultiprocessors / tiles, 1, int64_t{s.N} * p.units_per_record));
 
   float* const pieces = scratch<float>(queue, static_cast<size_t>(p.splits * p.piece));
   launch(queue,
          {.grid = {tiles * p.splits}, .block = {Kernel::kThreads}, .shared_bytes = sizeof(typename Kernel::Shared)},
-         weight_gradient_wgmma<kTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pieces, dbias != nullptr);
+         weight_gradient_wgmma<kProducts, kProductTaps, kColumns>, p, x.as<bf16>(), pending, dy.as<bf16>(), pieces,
+         dbias != nullptr);
   launch_sum_splits(queue, pieces, dw, dbias, p.splits, s.weight_size(), s.C_out, mode);
 }
 
 void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const PendingAffine& pending, ConstSeries dy,
                      const PendingGradient& pending_dy, float* dw, float* dbias, GradientMode mode) {
-  using Kernel = WgmmaGradientKernel<1, 128>;
+  using Kernel = WgmmaGradientKernel<1, 1, 128>;
   const WindowProduct forward = window_product_of(s, false);
-  WgmmaGradient p{};
-  p.shape = s, p.L_out = s.L_out();
-  p.period = forward.period, p.tap_slots = forward.tap_slots;
-  p.phase_slots = Kernel::kDepth + (forward.taps_of(0) - 1) * p.tap_slots;
-  p.slots = p.phase_slots;
-  if (forward.phases() > 1) {
-    p.phase_slots = ceil_div(p.phase_slots, 8) * 8;
-    p.slots = p.phase_slots + Kernel::kDepth + (forward.taps_of(1) - 1) * p.tap_slots;
-  }
-  const bool fits = forward.phases() <= 2 && p.slots <= Kernel::kMostSlots;
-  if (!fits || !can_compute(queue, forward, x, pending_dy) || !in_octets(dy, s.C_out))
+  const auto fits = [&](const WgmmaGradient& p) { return forward.phases() <= 2 && p.slots <= Kernel::kMostSlots; };
+  int product_taps = s.C_in <= kWgmmaChunk / 4 ? 4 : s.C_in <= kWgmmaChunk / 2 ? 2 : 1;
+  if (!fits(gradient_of(s, forward, product_taps))) product_taps = 1;
+  const WgmmaGradient p = gradient_of(s, forward, product_taps);
+  if (!fits(p) || !can_compute(queue, forward, x, pending_dy) || !in_octets(dy, s.C_out))
     return conv1d.weight_gradient.function(queue, s, x, pending, dy, pending_dy, dw, dbias, mode);
-  const auto launch_it =
-      s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 128> : launch_weight_gradient<2, 64>;
+  const auto launch_it = product_taps == 4                                  ? launch_weight_gradient<1, 4, 64>
+                         : product_taps == 2                                ? launch_weight_gradient<1, 2, 64>
+                         : s.K <= Kernel::kWarpgroups && s.C_out % 128 == 0 ? launch_weight_gradient<1, 1, 128>
+                                                                            : launch_weight_gradient<2, 1, 64>;
   launch_it(queue, p, x, pending, dy, dw, dbias, mode);
 }
 

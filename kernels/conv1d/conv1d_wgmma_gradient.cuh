@@ -8,6 +8,10 @@
 //   z    slot 0 | slot 1 | …          tap i of a phase ↔ slots from i·D on
 //   dy   l = 0  | l = 1  | …
 //
+// An instruction has 64 rows. Where there are at most 32 or 16 channels c, they are those of two or four taps of a
+// phase: lines of z are as much shorter, and the next tap's rows lie D lines further, which is where the operand looks
+// for its next rows (group_bytes of WarpgroupOperand).
+//
 // Four warpgroups share the taps. While they multiply unit u, the copies of units u + 1 and u + 2 arrive. The halves of
 // the block take turns: one copies and normalises the even units, the other the odd ones (measured: 8 % faster than all
 // threads for each, docs/gpu_speed.md).
@@ -26,25 +30,27 @@ struct WgmmaGradient {
   int phase_slots;        // of the first phase; a multiple of 8 where a second one follows it
   int slots;              // of all phases
   int chunks, panels;     // of 64 channels c, and of kColumns channels o
-  int tap_groups;         // of as many taps as a block has sums for
+  int products;           // of up to kProductTaps taps of a phase, which an instruction has together
+  int product_groups;     // of as many as a block has sums for
   int units_per_record, splits;
   int64_t piece;  // floats of a split's sums: dw, then dbias
 };
 
-/// kTaps: of a warpgroup.
-template <int kTaps, int kColumns>
+/// kProducts: of a warpgroup; kProductTaps: of each, 1, 2 or 4.
+template <int kProducts, int kProductTaps, int kColumns>
 struct WgmmaGradientKernel {
   static constexpr int kWarpgroups = 4, kThreads = 128 * kWarpgroups;
   static constexpr int kCopyThreads = kThreads / 2;  // of a unit
   static constexpr int kDepth = 128, kBuffers = 3;
-  static constexpr int kMostSlots = 280;  // two phases, of a stride of 2, with some taps
-  static constexpr int kLineBytes = 16 * kOctets;
+  static constexpr int kMostSlots = 280;                       // two phases, of a stride of 2, with some taps
+  static constexpr int kTapRows = kWgmmaChunk / kProductTaps;  // of an instruction: channels c
+  static constexpr int kLineOctets = kTapRows / 8, kLineBytes = 16 * kLineOctets, kDyLineBytes = 16 * kOctets;
   static constexpr int kDyOctets = kColumns / 8, kDyGroups = kDyOctets / kOctets;  // a line has the octets of a group
 
-  static_assert(kMostSlots * kLineBytes % 1024 == 0 && kDepth * kLineBytes % 1024 == 0);
+  static_assert(kMostSlots % 8 == 0 && kDepth * kDyLineBytes % 1024 == 0);  // places in a line repeat after 8 lines
   struct Shared {
-    alignas(1024) uint4 z[kBuffers][kMostSlots][kOctets];
-    uint4 dy[kBuffers][kDyGroups][kDepth][kOctets];
+    alignas(1024) uint4 dy[kBuffers][kDyGroups][kDepth][kOctets];
+    uint4 z[kBuffers][kMostSlots][kLineOctets];
     OctetNorm norm;                              // of the block's channels of z, where a normalisation is pending
     float bias[kThreads / kDyOctets][kColumns];  // a thread's sums of dy; no registers are left for them
   };
@@ -63,11 +69,11 @@ struct WgmmaGradientKernel {
 
   /// begin(row of the first slot), then body(slot, whether the record has it), for the thread's slots of each phase,
   /// all of one octet and a multiple of 8 apart; rows are kSlotStep · stride apart.
-  static constexpr int kSlotStep = kCopyThreads / kOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
+  static constexpr int kSlotStep = kCopyThreads / kLineOctets, kOwnSlots = ceil_div(kMostSlots, kSlotStep);
   static_assert(kSlotStep % 8 == 0);
   template <class Begin, class Body>
   __device__ __forceinline__ void for_each_slot(const Unit& unit, const Begin& begin, const Body& body) const {
-    const int stride = p.shape.stride, first = copy_thread() / kOctets;
+    const int stride = p.shape.stride, first = copy_thread() / kLineOctets;
 #pragma unroll 1
     for (int phase = 0; phase < (p.slots > p.phase_slots ? 2 : 1); ++phase) {
       const int slot = phase * p.phase_slots + first, end = phase == 0 ? p.phase_slots : p.slots;
@@ -83,14 +89,14 @@ struct WgmmaGradientKernel {
 
   __device__ __forceinline__ void start(const Unit& unit, int buffer, const bf16* x, const bf16* dy) const {
     const auto start_z = [&]<bool kWhole>() {
-      const int octet = copy_thread() % kOctets, c = first_c + octet * 8, left = p.shape.C_in - c;
+      const int octet = copy_thread() % kLineOctets, c = first_c + octet * 8, left = p.shape.C_in - c;
       const bf16 *record = x + int64_t{unit.record} * p.shape.L * p.shape.C_in + c, *from = record;
       const int64_t next = int64_t{kSlotStep * p.shape.stride} * p.shape.C_in;
       uint4* const octets = own_octets(buffer);
       for_each_slot(
           unit, [&](int row) { from = record + int64_t{row} * p.shape.C_in; },
           [&](int slot, bool exists) {
-            copy_octet<kWhole>(octets + slot * kOctets, from, exists, left);
+            copy_octet<kWhole>(octets + slot * kLineOctets, from, exists, left);
             from += next;
           });
     };
@@ -112,26 +118,25 @@ struct WgmmaGradientKernel {
   /// The address of the thread's octet of z in its first slot, less the slots before that: slots from there on are
   /// found by their number.
   __device__ __forceinline__ uint4* own_octets(int buffer) const {
-    return &shared.z[buffer][0][swizzled<kLineBytes>(copy_thread() / kOctets, copy_thread() % kOctets)];
+    return &shared.z[buffer][0][swizzled<kLineBytes>(copy_thread() / kLineOctets, copy_thread() % kLineOctets)];
   }
   static __device__ __forceinline__ int copy_thread() {
     return thread_number() % kCopyThreads;
   }
   __device__ __forceinline__ uint4* dy_octet(int buffer, int octet, int l) const {
-    return &shared.dy[buffer][octet / kOctets][l][swizzled<kLineBytes>(l, octet % kOctets)];
+    return &shared.dy[buffer][octet / kOctets][l][swizzled<kDyLineBytes>(l, octet % kOctets)];
   }
 
   /// Normalises what the thread copied, where that is pending; padding stays zero. Adds dy to the bias gradient.
   __device__ __forceinline__ void transform(const Unit& unit, int buffer, const PendingAffine& pending,
                                             bool with_bias) const {
     if (pending.scale) {
-      const int octet = copy_thread() % kOctets;
-      const OctetAffine affine = shared.norm.affine(octet, pending.relu);
+      const OctetAffine affine = shared.norm.affine(copy_thread() % kLineOctets, pending.relu);
       uint4* const octets = own_octets(buffer);
       for_each_slot(
           unit, [](int) {},
           [&](int slot, bool exists) {
-            if (exists) octets[slot * kOctets] = affine(octets[slot * kOctets]);
+            if (exists) octets[slot * kLineOctets] = affine(octets[slot * kLineOctets]);
           });
     }
     if (!with_bias) return;
@@ -155,7 +160,7 @@ struct WgmmaGradientKernel {
   }
 };
 
-template <int kTaps, int kColumns>
+template <int kProducts, int kProductTaps, int kColumns>
 __global__ void __launch_bounds__(512, 1)
     weight_gradient_wgmma(WgmmaGradient p,
                           const bf16* __restrict__ x,   // [N, L, C_in]
@@ -163,15 +168,15 @@ __global__ void __launch_bounds__(512, 1)
                           const bf16* __restrict__ dy,  // [N, L_out, C_out]
                           float* __restrict__ pieces,   // [splits, K·C_in·C_out + C_out]
                           bool with_bias) {
-  using Kernel = WgmmaGradientKernel<kTaps, kColumns>;
+  using Kernel = WgmmaGradientKernel<kProducts, kProductTaps, kColumns>;
   auto& shared = *dynamic_shared<typename Kernel::Shared>();
-  const int tiles = p.chunks * p.panels * p.tap_groups;
+  const int tiles = p.chunks * p.panels * p.product_groups;
   const int64_t split = static_cast<int>(blockIdx.x) / tiles;
-  const int in_split = static_cast<int>(blockIdx.x) % tiles, channels = in_split / p.tap_groups;  // neighbours read
+  const int in_split = static_cast<int>(blockIdx.x) % tiles, channels = in_split / p.product_groups;  // neighbours
   const Kernel kernel{p, shared, channels % p.chunks * kWgmmaChunk,
-                      channels / p.chunks * kColumns};  // the same records
-  const int first_tap = in_split % p.tap_groups * (Kernel::kWarpgroups * kTaps);
-  with_bias = with_bias && kernel.first_c == 0 && first_tap == 0;
+                      channels / p.chunks * kColumns};  // read the same records
+  const int first_product = in_split % p.product_groups * (Kernel::kWarpgroups * kProducts);
+  with_bias = with_bias && kernel.first_c == 0 && first_product == 0;
 
   const int64_t units = int64_t{p.shape.N} * p.units_per_record;
   const int64_t begin = units * split / p.splits, end = units * (split + 1) / p.splits;
@@ -192,12 +197,12 @@ __global__ void __launch_bounds__(512, 1)
   start(0, 0);
   start(1, 1);
 
-  float sum[kTaps][kColumns / 2];
-  int first_slot[kTaps];  // of the windows of the warpgroup's taps
+  float sum[kProducts][kColumns / 2];
+  int first_slot[kProducts];  // of the windows of each product's first tap
 #pragma unroll
-  for (int j = 0; j < kTaps; ++j) {
-    const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
-    first_slot[j] = tap % p.period * p.phase_slots + tap / p.period * p.tap_slots;
+  for (int j = 0; j < kProducts; ++j) {
+    const int product = first_product + warpgroup + Kernel::kWarpgroups * j;
+    first_slot[j] = product % p.period * p.phase_slots + product / p.period * kProductTaps * p.tap_slots;
   }
   if (with_bias)
     for (int e = 0; e < 8; ++e)
@@ -222,15 +227,15 @@ __global__ void __launch_bounds__(512, 1)
     __syncthreads();
     wgmma_fence();
     const auto b =
-        WarpgroupOperand::of_lines<Kernel::kLineBytes>(shared.dy[buffer][0], Kernel::kDepth * Kernel::kLineBytes);
+        WarpgroupOperand::of_lines<Kernel::kDyLineBytes>(shared.dy[buffer][0], Kernel::kDepth * Kernel::kDyLineBytes);
 #pragma unroll
-    for (int j = 0; j < kTaps; ++j) {
-      const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
-      if (tap >= p.shape.K) break;
-      const auto a = WarpgroupOperand::of_lines<Kernel::kLineBytes>(shared.z[buffer][first_slot[j]]);
+    for (int j = 0; j < kProducts; ++j) {
+      if (first_product + warpgroup + Kernel::kWarpgroups * j >= p.products) break;
+      const int next_tap_bytes = kProductTaps > 1 ? p.tap_slots * Kernel::kLineBytes : 0;
+      const auto a = WarpgroupOperand::of_lines<Kernel::kLineBytes>(shared.z[buffer][first_slot[j]], next_tap_bytes);
 #pragma unroll
       for (int l = 0; l < Kernel::kDepth; l += kWgmmaDepth)  // where the record has ended, dy is zero
-        wgmma<Major::row, Major::row>(sum[j], a + l * Kernel::kLineBytes, b + l * Kernel::kLineBytes, begun || l > 0);
+        wgmma<Major::row, Major::row>(sum[j], a + l * Kernel::kLineBytes, b + l * Kernel::kDyLineBytes, begun || l > 0);
     }
     wgmma_commit();
     start(turn, (buffer + 2) % Kernel::kBuffers);
@@ -239,17 +244,19 @@ __global__ void __launch_bounds__(512, 1)
   }
   wgmma_wait<0>();
 #pragma unroll
-  for (auto& of_tap : sum) sums_are_there(of_tap);
+  for (auto& of_product : sum) sums_are_there(of_product);
 
   float* piece = pieces + split * p.piece;
   const int row = thread_number() / 32 % 4 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
 #pragma unroll
-  for (int j = 0; j < kTaps; ++j) {
-    const int tap = first_tap + warpgroup + Kernel::kWarpgroups * j;
-    if (tap >= p.shape.K) break;
+  for (int j = 0; j < kProducts; ++j) {
+    const int product = first_product + warpgroup + Kernel::kWarpgroups * j;
+    const int in_phase = product / p.period * kProductTaps + row / Kernel::kTapRows;
+    const int tap = product % p.period + in_phase * p.period;  // the same for the rows of a warp
+    if (product >= p.products || tap >= p.shape.K) continue;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int c = kernel.first_c + row + 8 * half;
+      const int c = kernel.first_c + row % Kernel::kTapRows + 8 * half;
       float* to = piece + (int64_t{tap} * p.shape.C_in + c) * p.shape.C_out + kernel.first_o + column;
 #pragma unroll
       for (int n = 0; n < kColumns / 8; ++n)

@@ -118,7 +118,8 @@ TEST_CASE("conv1d by wgmma: whole tiles of many channels are those of the kernel
 
 TEST_CASE("conv1d by wgmma: so are parts of tiles, strides, dilations and records shorter than their taps") {
   // A part of a chunk and of a panel; one tap; many slabs of few taps; several tiles a record; 12 leads; two and four
-  // taps a step, with slabs of 32 and 6 taps.
+  // taps a step, with slabs of 32 and 6 taps; in the weight gradient, two and four taps an instruction, more of them
+  // than a block has sums for, and slots for one tap an instruction only.
   for (const Conv1dShape& s : {Conv1dShape{2, 70, 32, 136, 3, 2, 1, 1},
                                {2, 70, 80, 24, 5, 1, 2, 3},
                                {2, 33, 16, 8, 1, 1, 0, 1},
@@ -127,25 +128,29 @@ TEST_CASE("conv1d by wgmma: so are parts of tiles, strides, dilations and record
                                {2, 61, 136, 24, 2, 4, 0, 1},
                                {2, 140, 12, 64, 11, 2, 5, 1},
                                {2, 70, 32, 32, 7, 1, 3, 1},
-                               {2, 70, 16, 64, 38, 1, 18, 1}})
+                               {2, 70, 16, 64, 38, 1, 18, 1},
+                               {2, 150, 16, 64, 2, 1, 60, 60}})
     check_wgmma(s);
 }
 
 TEST_CASE("conv1d by wgmma: blocks of the weight gradient with several units, one of them with two groups' records") {
   const auto both = tables();
   if (!both) return;
-  const WgmmaProblem p({100, 3, 72, 72, 2, 1, 1, 1}, true);
-  const auto gradient = [&](const Conv1dKernels& conv) {
-    std::vector<float> dw(p.w.size(), NAN), dbias(p.bias.size(), NAN);
-    {
-      OnDevice d(Precision::bf16);
-      conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), {}, d.out(dw), d.out(dbias),
-                           GradientMode::overwrite);
-    }
-    dw.insert(dw.end(), dbias.begin(), dbias.end());
-    return dw;
-  };
-  check_close(gradient(both->wgmma), gradient(both->portable), 2e-5, "dw and dbias");
+  for (const Conv1dShape& s : {Conv1dShape{100, 3, 72, 72, 2, 1, 1, 1}, {150, 3, 12, 8, 5, 2, 2, 1}}) {
+    CAPTURE(text(s));
+    const WgmmaProblem p(s, true);
+    const auto gradient = [&](const Conv1dKernels& conv) {
+      std::vector<float> dw(p.w.size(), NAN), dbias(p.bias.size(), NAN);
+      {
+        OnDevice d(Precision::bf16);
+        conv.weight_gradient(d.queue(), p.s, d.in(p.x), p.affine(d), d.in(p.dy), {}, d.out(dw), d.out(dbias),
+                             GradientMode::overwrite);
+      }
+      dw.insert(dw.end(), dbias.begin(), dbias.end());
+      return dw;
+    };
+    check_close(gradient(both->wgmma), gradient(both->portable), 2e-5, "dw and dbias");
+  }
 }
 
 TEST_CASE("conv1d by wgmma: rows whose address 16 bytes do not divide are left to the kernels for all GPUs") {
