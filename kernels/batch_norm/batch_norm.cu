@@ -84,26 +84,43 @@ __global__ __launch_bounds__(kRunThreads, 4) void piece_moments(ChannelRuns r,
 // The kernels that combine pieces: a block has kChannels channels and kRanges threads for each; thread y takes the
 // parts y, y + kRanges … in order.
 constexpr int kChannels = 8, kRanges = 32;
+constexpr int kWarpRanges = 32 / kChannels, kWarps = kRanges / kWarpRanges;  // of a warp; of a group
 
 struct RangesShared {
-  double first[kRanges][kChannels], second[kRanges][kChannels];
+  double first[kWarps][kChannels], second[kWarps][kChannels];
 };
 
-/// The sum over the ranges of the thread's channel, in an order of its own, in every thread: four chains of additions,
-/// since one would be waited for 32 times. One barrier; `shared` may not be used again.
-__device__ double sum_of_ranges(double value, double (&shared)[kRanges][kChannels]) {
-  shared[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  double sum[4] = {};
+/// The sums of two numbers over the ranges of the thread's channel, in an order of its own, in every thread: first in
+/// the warp. One barrier; `shared` may not be used again.
+struct Two {
+  double first, second;
+};
+__device__ __forceinline__ Two sums_of_ranges(Two value, RangesShared& shared) {
 #pragma unroll
-  for (int range = 0; range < kRanges; ++range) sum[range % 4] += shared[range][threadIdx.x];
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  for (int lanes = kChannels; lanes < 32; lanes *= 2) {
+    value.first += __shfl_xor_sync(kWholeWarp, value.first, lanes);
+    value.second += __shfl_xor_sync(kWholeWarp, value.second, lanes);
+  }
+  if (threadIdx.y % kWarpRanges == 0) {
+    shared.first[threadIdx.y / kWarpRanges][threadIdx.x] = value.first;
+    shared.second[threadIdx.y / kWarpRanges][threadIdx.x] = value.second;
+  }
+  __syncthreads();
+  Two sum{};
+#pragma unroll
+  for (int warp = 0; warp < kWarps; ++warp) {
+    sum.first += shared.first[warp][threadIdx.x];
+    sum.second += shared.second[warp][threadIdx.x];
+  }
+  return sum;
 }
 
-/// use(p, load(p)) for the thread's parts p, in order; loads go out four at a time, before the first is used.
+/// use(p, load(p)) for the thread's parts p, in order; loads go out four at a time, before the first is used. Neither
+/// this loop nor those that follow it are unrolled: a kernel of a few microseconds waits for its own instructions.
 template <class Load, class Use>
 __device__ __forceinline__ void for_own_parts(int64_t parts, const Load& load, const Use& use) {
   constexpr int kAtOnce = 4;
+#pragma unroll 1
   for (int64_t first = threadIdx.y; first < parts; first += kAtOnce * kRanges) {
     decltype(load(0)) values[kAtOnce];
 #pragma unroll
@@ -114,44 +131,54 @@ __device__ __forceinline__ void for_own_parts(int64_t parts, const Load& load, c
   }
 }
 
-/// Mean and biased variance of a channel of a group from moments of its parts of n_p rows, the last one perhaps of
-/// fewer:
-///   mean = Σ n_p mean_p / rows,  M2 = Σ M2_p + n_p (mean_p − mean)²
-/// the formula of Chan, Golub and LeVeque (1979) for any number of parts at once. All threads of a block call it, and
-/// all get the result of their channel; `shared` may be used again after a barrier. part_mean, part_m2: of the group.
+/// The parts of a group of rows.
+struct Parts {
+  int64_t count;
+  double rows, last_rows;  // of a part, and of the last one, which perhaps has fewer
+  double per_row;          // 1 / rows of the group, since a division in double takes as long as a load
+
+  Parts(int64_t group_rows, int64_t part_rows)
+      : count(ceil_div(group_rows, part_rows)),
+        rows(static_cast<double>(part_rows)),
+        last_rows(static_cast<double>(group_rows - (count - 1) * part_rows)),
+        per_row(1 / static_cast<double>(group_rows)) {}
+};
+
+/// Mean and biased variance of a channel of a group from moments of its parts of n_p rows. With d_p = mean_p − mean_0,
+///   mean = mean_0 + Σ n_p d_p / rows,  M2 = Σ (M2_p + n_p d_p²) − (Σ n_p d_p)² / rows
+/// the formula of Chan, Golub and LeVeque (1979) for any number of parts, in one pass: since d_0 is 0, the difference
+/// is smaller than its terms by no more than a factor of the number of parts, which double does not feel. All threads
+/// of a block call it, and all get the result of their channel; `shared` may be used again after a barrier. part_mean,
+/// part_m2: of the group.
 struct Moments {
   float mean, var;
 };
 template <class Part>
-__device__ __forceinline__ Moments combined(int64_t parts, int64_t rows_per_part, int64_t rows, int c, int C,
-                                            const Part* part_mean, const Part* part_m2, RangesShared& shared) {
-  const auto usual_rows = static_cast<double>(rows_per_part),
-             last_rows = static_cast<double>(rows - (parts - 1) * rows_per_part);
-  const auto rows_of = [&](int64_t p) { return p + 1 < parts ? usual_rows : last_rows; };
+__device__ __forceinline__ Moments combined(const Parts& parts, int c, int C, const Part* part_mean,
+                                            const Part* part_m2, RangesShared& shared) {
   part_mean += c;
   part_m2 += c;
-  double sum = 0;
-  if (c < C)
+  double origin = 0;
+  Two sums{};
+  if (c < C) {
+    origin = part_mean[0];
+    struct Both {
+      Part mean, m2;
+    };
     for_own_parts(
-        parts, [&](int64_t p) { return part_mean[p * C]; }, [&](int64_t p, Part mean) { sum += rows_of(p) * mean; });
-  const double mean = sum_of_ranges(sum, shared.first) / static_cast<double>(rows);
-
-  struct Both {
-    Part mean, m2;
-  };
-  double m2 = 0;
-  if (c < C)
-    for_own_parts(
-        parts,
+        parts.count,
         [&](int64_t p) {
           return Both{part_mean[p * C], part_m2[p * C]};
         },
         [&](int64_t p, const Both& part) {
-          const double delta = part.mean - mean;
-          m2 += part.m2 + rows_of(p) * delta * delta;
+          const double n = p + 1 < parts.count ? parts.rows : parts.last_rows, d = part.mean - origin;
+          sums.first += n * d;
+          sums.second += part.m2 + n * d * d;
         });
-  m2 = sum_of_ranges(m2, shared.second);
-  return {static_cast<float>(mean), static_cast<float>(m2 / static_cast<double>(rows))};
+  }
+  sums = sums_of_ranges(sums, shared);
+  const double shift = sums.first * parts.per_row, m2 = sums.second - sums.first * shift;
+  return {static_cast<float>(origin + shift), static_cast<float>((m2 < 0 ? 0 : m2) * parts.per_row)};
 }
 
 __device__ __forceinline__ int channel_of_thread(unsigned block) {
@@ -160,15 +187,15 @@ __device__ __forceinline__ int channel_of_thread(unsigned block) {
 
 /// Block (group, eight channels).
 __global__ __launch_bounds__(kChannels* kRanges) void combine_moments(
-    int64_t parts, int64_t rows_per_part, int64_t rows, int C,
+    Parts parts, int C,
     const double* __restrict__ part_mean,  // [G, parts, C]
     const double* __restrict__ part_m2,    // [G, parts, C]
     float* mean,                           // [G, C]
     float* var) {                          // [G, C]
   const int64_t group = blockIdx.x;
   const int c = channel_of_thread(blockIdx.y);
-  const Moments moments = combined(parts, rows_per_part, rows, c, C, part_mean + group * parts * C,
-                                   part_m2 + group * parts * C, *dynamic_shared<RangesShared>());
+  const Moments moments = combined(parts, c, C, part_mean + group * parts.count * C, part_m2 + group * parts.count * C,
+                                   *dynamic_shared<RangesShared>());
   if (threadIdx.y > 0 || c >= C) return;
   mean[group * C + c] = moments.mean;
   var[group * C + c] = moments.var;
@@ -187,8 +214,8 @@ void launch_statistics(Queue& queue, const BatchNormShape& s, const S* x, float*
          {.grid = {s.groups, ceil_div(s.C, kChannels)},
           .block = {kChannels, kRanges},
           .shared_bytes = sizeof(RangesShared)},
-         combine_moments, r.pieces, int64_t{r.width} * r.steps / s.C, s.rows_per_group(), s.C, piece_mean, piece_m2,
-         mean, var);
+         combine_moments, Parts(s.rows_per_group(), int64_t{r.width} * r.steps / s.C), s.C, piece_mean, piece_m2, mean,
+         var);
 }
 
 void statistics(Queue& queue, const BatchNormShape& s, ConstSeries x, float* mean, float* var) {
@@ -261,6 +288,7 @@ constexpr int kGroupsAtOnce = 4;
 /// body(z) for each group that the block has at once, in order: number first + z.
 template <class Body>
 __device__ __forceinline__ void for_groups_at_once(int first, int groups, const Body& body) {
+#pragma unroll 1
   for (int z = 0; z < static_cast<int>(blockDim.z) && first + z < groups; ++z) body(z);
 }
 
@@ -271,7 +299,7 @@ struct LayerShared {
 
 /// All of the above. The running statistics follow the groups in their order.
 __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_layer(
-    int groups, int64_t records, int L, int C,
+    int groups, Parts records, int C,
     const float* __restrict__ record_mean,  // [N, C]
     const float* __restrict__ record_m2,    // [N, C]
     LayerStatistics layer, float unbiased) {
@@ -279,17 +307,19 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_laye
   const int c = channel_of_thread(blockIdx.x), z = static_cast<int>(threadIdx.z);
   const bool writes = threadIdx.y == 0 && c < C, moves = writes && z == 0 && layer.running_mean;
   Moments running{};
+  float gamma = 0, beta = 0;
   if (moves) running = {layer.running_mean[c], layer.running_var[c]};
+  if (writes) gamma = layer.gamma[c], beta = layer.beta[c];
+#pragma unroll 1
   for (int first = 0; first < groups; first += static_cast<int>(blockDim.z)) {
     const int group = first + z < groups ? first + z : 0;  // those beyond the last compute what nobody reads
-    const int64_t of_group = group * records * C;
-    const Moments moments =
-        combined(records, L, records * L, c, C, record_mean + of_group, record_m2 + of_group, shared.of_group[z]);
+    const int64_t of_group = group * records.count * C;
+    const Moments moments = combined(records, c, C, record_mean + of_group, record_m2 + of_group, shared.of_group[z]);
     if (writes && first + z < groups) {
       const int64_t at = int64_t{group} * C + c;
       layer.mean[at] = moments.mean;
       layer.var[at] = moments.var;
-      fold_channel(moments, layer.gamma[c], layer.beta[c], layer.eps, layer.scale[at], layer.shift[at]);
+      fold_channel(moments, gamma, beta, layer.eps, layer.scale[at], layer.shift[at]);
       shared.moments[z][threadIdx.x] = moments;
     }
     __syncthreads();  // moments are there, and the sums of these groups have been read
@@ -310,7 +340,8 @@ void finish_statistics(Queue& queue, const BatchNormShape& s, const float* recor
          {.grid = {ceil_div(s.C, kChannels)},
           .block = {kChannels, kRanges, std::min(s.groups, kGroupsAtOnce)},
           .shared_bytes = sizeof(LayerShared)},
-         finish_layer, s.groups, int64_t{s.N} / s.groups, s.L, s.C, record_mean, record_m2, layer, unbiased_factor(s));
+         finish_layer, s.groups, Parts(s.rows_per_group(), s.L), s.C, record_mean, record_m2, layer,
+         unbiased_factor(s));
 }
 
 // ---- apply
@@ -420,8 +451,8 @@ struct Slopes {
 struct Statistics {
   const float *var, *scale;  // [G, C]
   float eps;
-  double rows;    // of a group
-  bool training;  // they depend on x
+  double per_row;  // 1 / rows of a group
+  bool training;   // they depend on x
 };
 
 struct SumsShared {
@@ -440,11 +471,16 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_sums
     bool accumulate) {
   auto& shared = *dynamic_shared<SumsShared>();
   const int c = channel_of_thread(blockIdx.x), z = static_cast<int>(threadIdx.z);
-  const bool writes = threadIdx.y == 0 && c < C;
+  const bool writes = threadIdx.y == 0 && c < C, adds = writes && z == 0;
   double gamma = 0, beta = 0;
+  if (adds && accumulate) gamma = dgamma[c], beta = dbeta[c];
+#pragma unroll 1
   for (int first_group = 0; first_group < groups; first_group += static_cast<int>(blockDim.z)) {
     const int group = first_group + z < groups ? first_group + z : 0;  // those beyond the last: what nobody reads
-    double g = 0, gd = 0;
+    const int64_t i = int64_t{group} * C + c;
+    float var = 0, scale = 0;
+    if (writes) var = s.var[i], scale = s.scale[i];
+    Two sums{};
     if (c < C) {
       struct Both {
         float g, gd;
@@ -455,29 +491,27 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_sums
           [&](int64_t p) {
             return Both{piece_g[first + p * C], piece_gd[first + p * C]};
           },
-          [&](int64_t, const Both& piece) { g += piece.g, gd += piece.gd; });
+          [&](int64_t, const Both& piece) { sums.first += piece.g, sums.second += piece.gd; });
     }
-    g = sum_of_ranges(g, shared.of_group[z].first);
-    gd = sum_of_ranges(gd, shared.of_group[z].second);
+    const double inverse_std = writes ? 1 / sqrt(static_cast<double>(var) + s.eps) : 0;
+    sums = sums_of_ranges(sums, shared.of_group[z]);
     if (writes && first_group + z < groups) {
-      const int64_t i = int64_t{group} * C + c;
-      const double variance = static_cast<double>(s.var[i]) + s.eps;
+      const double g = sums.first, normalized = sums.second * inverse_std;  // Σ g, Σ g · x̂
       shared.beta[z][threadIdx.x] = g;
-      shared.gamma[z][threadIdx.x] = gd / sqrt(variance);
-      slopes.offset[i] = s.training ? static_cast<float>(s.scale[i] * g / s.rows) : 0.0f;
-      slopes.slope[i] = s.training ? static_cast<float>(s.scale[i] * gd / s.rows / variance) : 0.0f;
+      shared.gamma[z][threadIdx.x] = normalized;
+      slopes.offset[i] = s.training ? static_cast<float>(scale * g * s.per_row) : 0.0f;
+      slopes.slope[i] = s.training ? static_cast<float>(scale * normalized * s.per_row * inverse_std) : 0.0f;
     }
     __syncthreads();  // both are there, and the sums of these groups have been read
-    if (writes && z == 0)
+    if (adds)
       for_groups_at_once(first_group, groups, [&](int one) {
         beta += shared.beta[one][threadIdx.x];
         gamma += shared.gamma[one][threadIdx.x];
       });
   }
-  if (writes && z == 0) {
-    dgamma[c] = static_cast<float>(accumulate ? dgamma[c] + gamma : gamma);
-    dbeta[c] = static_cast<float>(accumulate ? dbeta[c] + beta : beta);
-  }
+  if (!adds) return;
+  dgamma[c] = static_cast<float>(gamma);
+  dbeta[c] = static_cast<float>(beta);
 }
 
 void launch_finish(Queue& queue, const BatchNormShape& s, const Statistics& statistics, int64_t pieces,
@@ -540,7 +574,7 @@ template <bool kTraining>
 void backward(Queue& queue, const BatchNormShape& s, ConstSeries x, ConstSeries dy, const float* mean, const float* var,
               float eps, const float* scale, const float* shift, bool relu, Series dx, GradientMode dx_mode,
               float* dgamma, float* dbeta, GradientMode parameters) {
-  const Statistics statistics{var, scale, eps, static_cast<double>(s.rows_per_group()), kTraining};
+  const Statistics statistics{var, scale, eps, 1 / static_cast<double>(s.rows_per_group()), kTraining};
   const bool vectors = fits_vectors(s.rows_per_group(), s.C, {x.address(), dy.address(), dx.address()});
   with_storage({x, dy, dx}, [&]<class S>() {
     const Backward<S> b{x.as<S>(), dy.as<S>(), mean, scale, shift, relu};
@@ -573,7 +607,7 @@ void backward_sums(Queue& queue, const BatchNormShape& s, ConstSeries dz, const 
 void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_g, const float* record_gd,
                      const float* var, float eps, const float* scale, bool training, float* offset, float* slope,
                      float* dgamma, float* dbeta, GradientMode parameters) {
-  const Statistics statistics{var, scale, eps, static_cast<double>(s.rows_per_group()), training};
+  const Statistics statistics{var, scale, eps, 1 / static_cast<double>(s.rows_per_group()), training};
   launch_finish(queue, s, statistics, s.N / s.groups, record_g, record_gd, {offset, slope}, dgamma, dbeta, parameters);
 }
 
