@@ -87,44 +87,43 @@ void mean_forward(Queue& queue, const MeanShape& s, ConstSeries x, const Pending
 }
 
 /// Every thread divides once and stores its value at all of its steps. kSums: with the sums of the piece, for which it
-/// reads the output that dz belongs to.
+/// reads the output that dz belongs to, some steps at once before it stores the first.
 template <int V, class S, bool kSums>
-__global__ __launch_bounds__(kRunThreads, !kSums   ? 4
-                                          : V == 1 ? 2
-                                                   : 3) void spread_mean(ChannelRuns r, float L,
-                                                                         const float* __restrict__ dy,  // [N, C]
-                                                                         S* dz,                         // [N, L, C]
-                                                                         bool accumulate, NormalizedOutput output,
-                                                                         int records_per_group,
-                                                                         float* piece_g,     // [N, pieces, C]
-                                                                         float* piece_gd) {  // [N, pieces, C]
+__global__ __launch_bounds__(kRunThreads, kSums ? 3 : 4) void spread_mean(ChannelRuns r, float L,
+                                                                          const float* __restrict__ dy,  // [N, C]
+                                                                          S* dz,                         // [N, L, C]
+                                                                          bool accumulate, NormalizedOutput output,
+                                                                          int records_per_group,
+                                                                          float* piece_g,     // [N, pieces, C]
+                                                                          float* piece_gd) {  // [N, pieces, C]
+  constexpr int kBatch = V == 1 ? 8 : 4;
   const RunPlace<V> here(r, blockIdx.x);
-  Vector<V> part = of_channels(here, dy + here.group * r.C), values[kValues / V];
+  Vector<V> part = of_channels(here, dy + here.group * r.C), mean{}, scale{}, shift{}, sum_g{}, sum_gd{};
   for (int j = 0; j < V; ++j) part.lane[j] /= L;
-  for (int k = 0; k < kValues / V; ++k) values[k] = {};
-  if (accumulate) load_steps(values, here, 0, dz);
-  for (int k = 0; k < kValues / V; ++k) {
-    for (int j = 0; j < V; ++j) values[k].lane[j] += part.lane[j];
-    if (k < here.steps) store_floats(dz + here.at(k), values[k]);
-  }
   if constexpr (kSums) {
     const int64_t channels = here.group / records_per_group * r.C;
-    const Vector<V> mean = of_channels(here, output.mean + channels);
-    const Vector<V> scale = of_channels(here, output.scale + channels);
-    const Vector<V> shift = of_channels(here, output.shift + channels);
-    Vector<V> sum_g{}, sum_gd{};
-    for (int k = 0; k < kValues / V; ++k) {
-      if (k >= here.steps) break;
-      const Vector<V> y = load_floats<V>(output.y.as<S>() + here.at(k));
-      for (int j = 0; j < V; ++j) {
-        const bool stopped = output.relu && fmaf(y.lane[j], scale.lane[j], shift.lane[j]) <= 0;
-        const float g = stopped ? 0.0f : values[k].lane[j];
-        sum_g.lane[j] += g;
-        sum_gd.lane[j] += g * (y.lane[j] - mean.lane[j]);
-      }
-    }
-    store_piece_sums(r, here, sum_g, sum_gd, *dynamic_shared<RunSums>(), piece_g, piece_gd);
+    mean = of_channels(here, output.mean + channels);
+    scale = of_channels(here, output.scale + channels);
+    shift = of_channels(here, output.shift + channels);
   }
+  for (int first = 0; first < kValues / V; first += kBatch) {
+    Vector<V> values[kBatch] = {}, y[kBatch];
+    if constexpr (kSums) load_steps(y, here, first, output.y.as<S>());
+    if (accumulate) load_steps(values, here, first, dz);
+    for (int k = 0; k < kBatch; ++k) {
+      if (first + k >= here.steps) break;
+      for (int j = 0; j < V; ++j) values[k].lane[j] += part.lane[j];
+      store_floats(dz + here.at(first + k), values[k]);
+      if constexpr (kSums)
+        for (int j = 0; j < V; ++j) {
+          const bool stopped = output.relu && fmaf(y[k].lane[j], scale.lane[j], shift.lane[j]) <= 0;
+          const float g = stopped ? 0.0f : values[k].lane[j];
+          sum_g.lane[j] += g;
+          sum_gd.lane[j] += g * (y[k].lane[j] - mean.lane[j]);
+        }
+    }
+  }
+  if constexpr (kSums) store_piece_sums(r, here, sum_g, sum_gd, *dynamic_shared<RunSums>(), piece_g, piece_gd);
 }
 
 template <int V, class S>
