@@ -49,6 +49,9 @@ double values(const BatchNormShape& s) {
 double channels(const BatchNormShape& s) {
   return static_cast<double>(s.groups) * s.C;
 }
+int pieces_of(int rows, int piece_rows) {
+  return (rows + piece_rows - 1) / piece_rows;
+}
 template <class Shape>
 double values(const Shape& s) {
   return static_cast<double>(s.N) * s.L * s.C;
@@ -65,14 +68,16 @@ void add_conv1d(Counters& to) {
   add(to, k.forward,
       [=](const Conv1dShape& s, ConstSeries x, const PendingAffine&, const float*, const float*, Series,
           const RecordMoments& moments) {
-        const double of_moments = moments.mean ? 2 * kFloat * s.N * s.C_out : 0;
+        const int rows = moments.piece_rows ? *moments.piece_rows : s.L_out();
+        const double of_moments = moments.mean ? 2 * kFloat * s.N * pieces_of(s.L_out(), rows) * s.C_out : 0;
         return CallWork{.product_flop = s.flop(), .bytes = size_of(x) * (in(s) + out(s)) + weights(s) + of_moments};
       });
   add(to, k.input_gradient,
       [=](const Conv1dShape& s, ConstSeries dy, const PendingGradient& pending, const float*, Series, GradientMode mode,
           const RecordGradientSums& sums) {
         const double read = pending.offset ? 2 : 1;  // dz, and the output that it belongs to
-        const double of_sums = sums.g ? size_of(dy) * in(s) + 2 * kFloat * s.N * s.C_in : 0;
+        const double pieces = sums.pieces ? *sums.pieces : 1;
+        const double of_sums = sums.g ? size_of(dy) * in(s) + 2 * kFloat * s.N * pieces * s.C_in : 0;
         return CallWork{.product_flop = s.flop(),
                         .bytes = size_of(dy) * (read * out(s) + touched(mode) * in(s)) + weights(s) + of_sums};
       });
@@ -97,10 +102,12 @@ void add_batch_norm(Counters& to) {
   add(to, k.statistics, [](const BatchNormShape& s, ConstSeries x, float*, float*) {
     return CallWork{.flop = 5 * values(s), .bytes = size_of(x) * values(s)};
   });
-  add(to, k.finish_statistics, [](const BatchNormShape& s, auto&&...) {
-    return CallWork{.flop = 6.0 * s.N * s.C + 12 * channels(s),
-                    .bytes = kFloat * (2.0 * s.N * s.C + 4 * channels(s) + 6.0 * s.C)};
-  });
+  add(to, k.finish_statistics,
+      [](const BatchNormShape& s, const float*, const float*, int piece_rows, const LayerStatistics&) {
+        const double parts = static_cast<double>(s.N) * pieces_of(s.L, piece_rows) * s.C;
+        return CallWork{.flop = 6 * parts + 12 * channels(s),
+                        .bytes = kFloat * (2 * parts + 4 * channels(s) + 6.0 * s.C)};
+      });
   add(to, k.update_running, [](const BatchNormShape& s, auto&&...) {
     return CallWork{.flop = 7 * channels(s), .bytes = kFloat * (2 * channels(s) + 4.0 * s.C)};
   });
@@ -121,8 +128,9 @@ void add_batch_norm(Counters& to) {
   add(to, k.backward_sums, [](const BatchNormShape& s, ConstSeries dz, const RecordGradientSums&) {
     return CallWork{.flop = 7 * values(s), .bytes = 2 * size_of(dz) * values(s) + 2 * kFloat * s.N * s.C};
   });
-  add(to, k.backward_finish, [](const BatchNormShape& s, auto&&...) {
-    return CallWork{.flop = 2.0 * s.N * s.C, .bytes = 2 * kFloat * s.N * s.C + 4 * kFloat * channels(s)};
+  add(to, k.backward_finish, [](const BatchNormShape& s, const float*, const float*, int pieces, auto&&...) {
+    const double parts = static_cast<double>(s.N) * pieces * s.C;
+    return CallWork{.flop = 2 * parts, .bytes = 2 * kFloat * parts + 4 * kFloat * channels(s)};
   });
   add(to, k.backward_apply, [](const BatchNormShape& s, ConstSeries dz, const PendingGradient&, Series) {
     return CallWork{.flop = 8 * values(s), .bytes = 3 * size_of(dz) * values(s)};

@@ -135,7 +135,7 @@ void add_batch_norm(Cases& cases) {
                       running_var = p.updated(p.positive(s.C));
             return [=](Queue& q, const Memory& m) {
               batch_norm_kernels(q.device())
-                  .finish_statistics(q, s, m[record_mean], m[m2],
+                  .finish_statistics(q, s, m[record_mean], m[m2], s.L,
                                      {m[gamma], m[beta], 1e-5f, 0.1f, m[mean], m[var], m[scale], m[shift],
                                       m[running_mean], m[running_var]});
             };
@@ -169,8 +169,8 @@ void add_batch_norm(Cases& cases) {
                 offset = p.result(columns), slope = p.result(columns), dgamma = p.result(s.C), dbeta = p.result(s.C);
       return [=](Queue& q, const Memory& m) {
         batch_norm_kernels(q.device())
-            .backward_finish(q, s, m[g], m[gd], m[var], 1e-5f, m[scale], true, m[offset], m[slope], m[dgamma], m[dbeta],
-                             kOverwrite);
+            .backward_finish(q, s, m[g], m[gd], 1, m[var], 1e-5f, m[scale], true, m[offset], m[slope], m[dgamma],
+                             m[dbeta], kOverwrite);
       };
     });
     add(cases, "batch_norm.backward_apply", c.name, c.backward_apply_flop(), c.backward_apply_bytes(),

@@ -50,11 +50,11 @@ GradientTarget InputGradients::target(size_t i) {
   return {input->gradient.series(), GradientMode::overwrite};
 }
 
-void InputGradients::leave_sums(size_t i, const Tensor& sums) {
+void InputGradients::leave_sums(size_t i, const GradientSums& sums) {
   node_.inputs.at(i)->gradient_sums = sums;
 }
 
-const Tensor& InputGradients::sums() const {
+const GradientSums& InputGradients::sums() const {
   return node_.gradient_sums;
 }
 
@@ -103,7 +103,7 @@ void backward(const Tensor& loss, float weight) {
   backward(loss, gradient.slice(0, loss.shape()));
 }
 
-void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums) {
+void backward(const Tensor& output, const Tensor& gradient, const GradientSums& sums) {
   if (!output.node())
     throw Error("backward needs a loss that depends on a parameter and was computed with recording on");
   if (!(gradient.shape() == output.shape()))

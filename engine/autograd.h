@@ -29,16 +29,25 @@ struct GradientTarget {
   explicit operator bool() const { return static_cast<bool>(data); }
 };
 
+/// What goes with a gradient dz [N, L, C] where a BatchNorm waits for it (kernels/common/pending.h): Σ g and Σ g·(y −
+/// mean) of records or of pieces of them. `values` has g in its first half, from the beginning on: [N, pieces, C]; and
+/// gd in the second.
+struct GradientSums {
+  Tensor values{};
+  int pieces = 1;
+  explicit operator bool() const { return static_cast<bool>(values); }
+};
+
 class InputGradients {
  public:
   explicit InputGradients(const Node& node) : node_(node) {}
   /// The target of input i. Who asks for it must write it, every element, in the target's mode.
   GradientTarget target(size_t i);
   /// Leaves with input i's gradient, which the caller has just overwritten, what its node will need and the caller
-  /// could add up on the way (kernels/common/pending.h: sums [2, N, C]). It is dropped when the gradient changes again.
-  void leave_sums(size_t i, const Tensor& sums);
+  /// could add up on the way. It is dropped when the gradient changes again.
+  void leave_sums(size_t i, const GradientSums& sums);
   /// What was left with the gradient that the closure is called with; empty: nothing.
-  const Tensor& sums() const;
+  const GradientSums& sums() const;
 
  private:
   const Node& node_;
@@ -55,7 +64,7 @@ struct Node {
   DType type = DType::f32;
   Device device = Device::cpu;
   Tensor gradient;
-  Tensor gradient_sums;  // of `gradient`, where whoever wrote it left them
+  GradientSums gradient_sums;  // of `gradient`, where whoever wrote it left them
 };
 
 enum class Recorded { where_wanted, always };
@@ -75,7 +84,7 @@ const Tensor& gradient_of(const Tensor& leaf);
 void backward(const Tensor& loss, float weight = 1);
 /// The same from a tensor of any shape whose gradient is known, optionally with the sums that were left with it
 /// (InputGradients::leave_sums).
-void backward(const Tensor& output, const Tensor& gradient, const Tensor& sums = {});
+void backward(const Tensor& output, const Tensor& gradient, const GradientSums& sums = {});
 
 /// While it lives, this thread's operations record nothing.
 using NoGradient = ScopedFlag<struct NoGradientTag>;

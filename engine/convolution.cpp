@@ -45,8 +45,8 @@ void conv_backward(Device device, const Conv1dShape& shape, const Activation& x,
     conv.weight_gradient(queue, shape, x.raw.series(), pending_of(x), finished.series(), left, dw.data, dbias.data,
                          dw.mode);
   if (!dx) return;
-  const GradientSums sums(x, dx, shape.N, shape.C_in);
-  conv.input_gradient(queue, shape, finished.series(), left, w.data(), dx.data, dx.mode, sums.wanted);
+  const WantedSums sums(x, dx, most_pieces(shape.L, shape.stride));
+  conv.input_gradient(queue, shape, finished.series(), left, w.data(), dx.data, dx.mode, sums.wanted());
   sums.leave(gradients);
 }
 
@@ -70,9 +70,9 @@ BatchNormShape norm_shape(const Tensor& x, const BatchNorm& norm, Mode mode) {
   return shape;
 }
 
-/// Running statistics in evaluation; those of the batch, from x or from its record moments, in training.
-Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& record_m2, const BatchNorm& norm,
-                     Mode mode) {
+/// Running statistics in evaluation; those of the batch, from x or, where there are any, from moments of pieces of its
+/// records, in training.
+Normalized normalize(const Tensor& x, const RecordMoments& moments, const BatchNorm& norm, Mode mode) {
   const Device device = x.device();
   Queue queue = queue_of("batch_norm", {&x, &norm.gamma, &norm.beta, &norm.running_mean, &norm.running_var});
   const BatchNormKernels& bn = batch_norm_kernels(device);
@@ -85,9 +85,9 @@ Normalized normalize(const Tensor& x, const Tensor& record_mean, const Tensor& r
     n.var = Tensor::empty(per_group, device);
     const bool moves = !RepeatedPass::is_active();
     if (moves) with_every_run([tracked = norm.batches_tracked, groups = n.shape.groups] { *tracked += groups; });
-    if (record_mean) {
+    if (moments.mean) {
       bn.finish_statistics(
-          queue, n.shape, record_mean.data(), record_m2.data(),
+          queue, n.shape, moments.mean, moments.m2, *moments.piece_rows,
           {norm.gamma.data(), norm.beta.data(), norm.eps, mode.momentum, n.mean.data(), n.var.data(), n.scale.data(),
            n.shift.data(), moves ? norm.running_mean.data() : nullptr, moves ? norm.running_var.data() : nullptr});
       return n;
@@ -141,14 +141,15 @@ Tensor pending_gradient(const Activation& output, const Normalized& n, float eps
   const Device device = dz.device();
   Queue queue(device);
   const BatchNormKernels& bn = batch_norm_kernels(device);
-  Tensor sums = gradients.sums();
+  GradientSums sums = gradients.sums();
   if (!sums) {
-    sums = Tensor::empty({2, n.shape.N, n.shape.C}, device);
+    sums.values = Tensor::empty({2, n.shape.N, most_pieces(n.shape.L), n.shape.C}, device);
     bn.backward_sums(queue, n.shape, dz.series(), sums_in(sums, output));
   }
+  const float* const g = sums.values.data();
   const ParameterTargets parameters(n.shape.C, device, gradients.target(2), gradients.target(3));
   Tensor correction = Tensor::empty({2, n.shape.groups, n.shape.C}, device);
-  bn.backward_finish(queue, n.shape, sums.data(), sums.data() + sums.count() / 2, n.var.data(), eps, n.scale.data(),
+  bn.backward_finish(queue, n.shape, g, g + sums.values.count() / 2, sums.pieces, n.var.data(), eps, n.scale.data(),
                      n.training, correction.data(), correction.data() + correction.count() / 2, parameters.dgamma.data,
                      parameters.dbeta.data, parameters.dgamma.mode);
   return correction;
@@ -198,16 +199,16 @@ Activation conv_bn(const Activation& x, const Tensor& w, const Tensor& bias, con
   const Device device = x.raw.device();
   Queue queue = queue_of("conv1d", {&x.raw, &x.scale, &x.shift, &w, &bias});
   Tensor y = Tensor::empty({shape.N, shape.L_out(), shape.C_out}, device, x.raw.dtype());
-  Tensor record_mean, record_m2;
+  Tensor mean_and_m2;
+  int piece_rows = shape.L_out();
   RecordMoments moments;
   if (mode.training) {
-    record_mean = Tensor::empty({shape.N, shape.C_out}, device);
-    record_m2 = Tensor::empty({shape.N, shape.C_out}, device);
-    moments = {record_mean.data(), record_m2.data()};
+    mean_and_m2 = Tensor::empty({2, shape.N, most_pieces(shape.L_out()), shape.C_out}, device);
+    moments = {mean_and_m2.data(), mean_and_m2.data() + mean_and_m2.count() / 2, &piece_rows};
   }
   conv1d_kernels(device).forward(queue, shape, x.raw.series(), pending_of(x), w.data(), data_or_null(bias), y.series(),
                                  moments);
-  const Normalized n = normalize(y, record_mean, record_m2, norm, mode);
+  const Normalized n = normalize(y, moments, norm, mode);
 
   const Activation output{y, n.scale, n.shift, n.shape.groups, relu, n.mean};
   y = record(
@@ -226,7 +227,7 @@ Activation conv_bn_relu(const Activation& x, const Tensor& w, const BatchNorm& n
 }
 
 Tensor batch_norm(const Tensor& x, const BatchNorm& norm, Mode mode) {
-  const Normalized n = normalize(x, {}, {}, norm, mode);
+  const Normalized n = normalize(x, {}, norm, mode);
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype());
   Queue queue(x.device());
   batch_norm_kernels(x.device()).apply(queue, n.shape, x.series(), n.scale.data(), n.shift.data(), false, y.series());

@@ -39,24 +39,31 @@ inline kernels::NormalizedOutput output_of(const Activation& x) {
   return {x.raw.series(), x.mean.data(), x.scale.data(), x.shift.data(), x.groups, x.relu};
 }
 
-/// Sums [2, N, C] of a gradient dz of the activation's shape, as the kernels write them.
-inline kernels::RecordGradientSums sums_in(const Tensor& sums, const Activation& x) {
-  return {output_of(x), sums.data(), sums.data() + sums.count() / 2};
+/// Sums of a gradient dz of the activation's shape, as the kernels write them.
+inline kernels::RecordGradientSums sums_in(GradientSums& sums, const Activation& x) {
+  return {output_of(x), sums.values.data(), sums.values.data() + sums.values.count() / 2, &sums.pieces};
 }
 
-/// The sums that the writer of an activation's gradient adds up on the way, where a BatchNorm waits for them.
-struct GradientSums {
-  GradientSums(const Activation& x, const GradientTarget& dx, int N, int C) {
+/// The sums that the writer of an activation's gradient adds up on the way, where a BatchNorm waits for them; room for
+/// those of so many pieces.
+class WantedSums {
+ public:
+  WantedSums(const Activation& x, const GradientTarget& dx, int pieces) {
     if (!x.mean || dx.mode != GradientMode::overwrite) return;
-    sums = Tensor::empty({2, N, C}, x.raw.device());
-    wanted = sums_in(sums, x);
+    sums_.values = Tensor::empty({2, x.raw.dim(0), pieces, x.raw.dim(2)}, x.raw.device());
+    wanted_ = sums_in(sums_, x);
   }
+  WantedSums(const WantedSums&) = delete;
+  WantedSums& operator=(const WantedSums&) = delete;
+
+  const kernels::RecordGradientSums& wanted() const { return wanted_; }
   void leave(InputGradients& gradients) const {
-    if (sums) gradients.leave_sums(0, sums);
+    if (sums_) gradients.leave_sums(0, sums_);
   }
 
-  Tensor sums;
-  kernels::RecordGradientSums wanted;
+ private:
+  GradientSums sums_;
+  kernels::RecordGradientSums wanted_;  // points to sums_
 };
 
 /// A weight and its bias get their gradients from one kernel, in one mode: both are leaves, or neither.

@@ -170,8 +170,8 @@ Tensor mean_over_time(const Activation& x) {
   return record("mean_over_time", y, {&x.raw}, [shape, normalized](const Tensor& dy, InputGradients& gradients) {
     Queue backward_queue(dy.device());
     const GradientTarget dz = gradients.target(0);
-    const GradientSums sums(normalized, dz, shape.N, shape.C);
-    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dz.data, dz.mode, sums.wanted);
+    const WantedSums sums(normalized, dz, kernels::most_pieces(shape.L));
+    pool_kernels(dy.device()).mean_backward(backward_queue, shape, dy.data(), dz.data, dz.mode, sums.wanted());
     sums.leave(gradients);
   });
 }

@@ -131,17 +131,22 @@ __device__ __forceinline__ void for_own_parts(int64_t parts, const Load& load, c
   }
 }
 
-/// The parts of a group of rows.
+/// The parts of the rows of a group, which consists of some runs of as many rows each.
 struct Parts {
-  int64_t count;
-  double rows, last_rows;  // of a part, and of the last one, which perhaps has fewer
+  unsigned count, of_run;
+  double rows, last_rows;  // of a part, and of the last one of a run, which perhaps has fewer
   double per_row;          // 1 / rows of the group, since a division in double takes as long as a load
 
-  Parts(int64_t group_rows, int64_t part_rows)
-      : count(ceil_div(group_rows, part_rows)),
+  Parts(int64_t runs, int64_t run_rows, int64_t part_rows)
+      : count(static_cast<unsigned>(runs * ceil_div(run_rows, part_rows))),
+        of_run(static_cast<unsigned>(ceil_div(run_rows, part_rows))),
         rows(static_cast<double>(part_rows)),
-        last_rows(static_cast<double>(group_rows - (count - 1) * part_rows)),
-        per_row(1 / static_cast<double>(group_rows)) {}
+        last_rows(static_cast<double>(run_rows - (of_run - 1) * part_rows)),
+        per_row(1 / static_cast<double>(runs * run_rows)) {}
+
+  __device__ __forceinline__ double rows_of(int64_t part) const {
+    return (static_cast<unsigned>(part) + 1) % of_run == 0 ? last_rows : rows;
+  }
 };
 
 /// Mean and biased variance of a channel of a group from moments of its parts of n_p rows. With d_p = mean_p − mean_0,
@@ -171,7 +176,7 @@ __device__ __forceinline__ Moments combined(const Parts& parts, int c, int C, co
           return Both{part_mean[p * C], part_m2[p * C]};
         },
         [&](int64_t p, const Both& part) {
-          const double n = p + 1 < parts.count ? parts.rows : parts.last_rows, d = part.mean - origin;
+          const double n = parts.rows_of(p), d = part.mean - origin;
           sums.first += n * d;
           sums.second += part.m2 + n * d * d;
         });
@@ -214,8 +219,8 @@ void launch_statistics(Queue& queue, const BatchNormShape& s, const S* x, float*
          {.grid = {s.groups, ceil_div(s.C, kChannels)},
           .block = {kChannels, kRanges},
           .shared_bytes = sizeof(RangesShared)},
-         combine_moments, Parts(s.rows_per_group(), int64_t{r.width} * r.steps / s.C), s.C, piece_mean, piece_m2, mean,
-         var);
+         combine_moments, Parts(1, s.rows_per_group(), int64_t{r.width} * r.steps / s.C), s.C, piece_mean, piece_m2,
+         mean, var);
 }
 
 void statistics(Queue& queue, const BatchNormShape& s, ConstSeries x, float* mean, float* var) {
@@ -299,9 +304,9 @@ struct LayerShared {
 
 /// All of the above. The running statistics follow the groups in their order.
 __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_layer(
-    int groups, Parts records, int C,
-    const float* __restrict__ record_mean,  // [N, C]
-    const float* __restrict__ record_m2,    // [N, C]
+    int groups, Parts parts, int C,
+    const float* __restrict__ piece_mean,  // [N, pieces, C]
+    const float* __restrict__ piece_m2,    // [N, pieces, C]
     LayerStatistics layer, float unbiased) {
   auto& shared = *dynamic_shared<LayerShared>();
   const int c = channel_of_thread(blockIdx.x), z = static_cast<int>(threadIdx.z);
@@ -313,8 +318,8 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_laye
 #pragma unroll 1
   for (int first = 0; first < groups; first += static_cast<int>(blockDim.z)) {
     const int group = first + z < groups ? first + z : 0;  // those beyond the last compute what nobody reads
-    const int64_t of_group = group * records.count * C;
-    const Moments moments = combined(records, c, C, record_mean + of_group, record_m2 + of_group, shared.of_group[z]);
+    const int64_t of_group = group * parts.count * C;
+    const Moments moments = combined(parts, c, C, piece_mean + of_group, piece_m2 + of_group, shared.of_group[z]);
     if (writes && first + z < groups) {
       const int64_t at = int64_t{group} * C + c;
       layer.mean[at] = moments.mean;
@@ -333,14 +338,14 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_laye
   layer.running_var[c] = running.var;
 }
 
-void finish_statistics(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2,
-                       const LayerStatistics& layer) {
+void finish_statistics(Queue& queue, const BatchNormShape& s, const float* piece_mean, const float* piece_m2,
+                       int piece_rows, const LayerStatistics& layer) {
   if (layer.running_mean) check_has_variance(s);
   launch(queue,
          {.grid = {ceil_div(s.C, kChannels)},
           .block = {kChannels, kRanges, std::min(s.groups, kGroupsAtOnce)},
           .shared_bytes = sizeof(LayerShared)},
-         finish_layer, s.groups, Parts(s.rows_per_group(), s.L), s.C, record_mean, record_m2, layer,
+         finish_layer, s.groups, Parts(s.N / s.groups, s.L, piece_rows), s.C, piece_mean, piece_m2, layer,
          unbiased_factor(s));
 }
 
@@ -604,11 +609,12 @@ void backward_sums(Queue& queue, const BatchNormShape& s, ConstSeries dz, const 
   });
 }
 
-void backward_finish(Queue& queue, const BatchNormShape& s, const float* record_g, const float* record_gd,
+void backward_finish(Queue& queue, const BatchNormShape& s, const float* piece_g, const float* piece_gd, int pieces,
                      const float* var, float eps, const float* scale, bool training, float* offset, float* slope,
                      float* dgamma, float* dbeta, GradientMode parameters) {
   const Statistics statistics{var, scale, eps, 1 / static_cast<double>(s.rows_per_group()), training};
-  launch_finish(queue, s, statistics, s.N / s.groups, record_g, record_gd, {offset, slope}, dgamma, dbeta, parameters);
+  launch_finish(queue, s, statistics, int64_t{s.N} / s.groups * pieces, piece_g, piece_gd, {offset, slope}, dgamma,
+                dbeta, parameters);
 }
 
 void backward_apply(Queue& queue, const BatchNormShape& s, ConstSeries dz, const PendingGradient& pending, Series dy) {

@@ -38,11 +38,12 @@ struct BatchNormKernels {
   /// Mean and biased variance per group, from x itself. x [N, L, C]; mean, var [G, C]. Two passes, no E[x²] − E[x]².
   Entry<"batch_norm.statistics", void(const BatchNormShape&, ConstSeries x, float* mean, float* var)> statistics;
 
-  /// What a layer in training needs behind its convolution, in one launch: mean and var from per-record moments
-  /// (kernels/conv1d: RecordMoments), combined by the parallel formula of Chan, Golub and LeVeque (1979); then what
-  /// update_running and fold do with them, bit for bit. record_mean, record_m2 [N, C].
-  Entry<"batch_norm.finish_statistics",
-        void(const BatchNormShape&, const float* record_mean, const float* record_m2, const LayerStatistics&)>
+  /// What a layer in training needs behind its convolution, in one launch: mean and var from the moments of records or
+  /// of pieces of them (kernels/conv1d: RecordMoments), combined by the parallel formula of Chan, Golub and LeVeque
+  /// (1979); then what update_running and fold do with them, bit for bit. piece_mean, piece_m2 [N, ⌈L / piece_rows⌉,
+  /// C].
+  Entry<"batch_norm.finish_statistics", void(const BatchNormShape&, const float* piece_mean, const float* piece_m2,
+                                             int piece_rows, const LayerStatistics&)>
       finish_statistics;
 
   /// running = (1 − momentum) · running + momentum · batch, once per group in order, as if each view were a forward
@@ -87,13 +88,13 @@ struct BatchNormKernels {
   Entry<"batch_norm.backward_sums", void(const BatchNormShape&, ConstSeries dz, const RecordGradientSums& sums)>
       backward_sums;
 
-  /// From the sums record_g, record_gd [N, C], added up in the order of the records: dgamma and dbeta [C] as above, and
-  /// what turns dz into dy; offset, slope [G, C]:
+  /// From the sums piece_g, piece_gd [N, pieces, C] of records (one piece) or of pieces of them, added up in an order
+  /// that depends on the shape alone: dgamma and dbeta [C] as above, and what turns dz into dy; offset, slope [G, C]:
   ///   offset = scale · (1/R) Σ g,  slope = scale · (1/R) Σ g·(y − mean) / (var + eps)   in training,
   ///   offset = slope = 0                                                               in evaluation.
   Entry<"batch_norm.backward_finish",
-        void(const BatchNormShape&, const float* record_g, const float* record_gd, const float* var, float eps,
-             const float* scale, bool training, float* offset, float* slope, float* dgamma, float* dbeta,
+        void(const BatchNormShape&, const float* piece_g, const float* piece_gd, int pieces, const float* var,
+             float eps, const float* scale, bool training, float* offset, float* slope, float* dgamma, float* dbeta,
              GradientMode parameters)>
       backward_finish;
 

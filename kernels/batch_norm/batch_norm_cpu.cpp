@@ -144,13 +144,15 @@ void statistics(Queue&, const BatchNormShape& s, ConstSeries x_series, float* me
   }
 }
 
-void combine(const BatchNormShape& s, const float* record_mean, const float* record_m2, float* mean, float* var) {
-  const int64_t records = s.N / s.groups;
+void combine(const BatchNormShape& s, const float* piece_mean, const float* piece_m2, int piece_rows, float* mean,
+             float* var) {
+  const int64_t of_record = (s.L + piece_rows - 1) / piece_rows, pieces = s.N / s.groups * of_record;
+  const int64_t last_rows = s.L - (of_record - 1) * piece_rows;
   for (int64_t g = 0; g < s.groups; ++g) {
-    const int64_t first = g * records * s.C;
+    const int64_t first = g * pieces * s.C;
     combine_in_order(
-        records, s.C, [&](int64_t) { return s.L; }, record_mean + first, record_m2 + first, mean + g * s.C,
-        var + g * s.C);
+        pieces, s.C, [&](int64_t p) { return (p + 1) % of_record == 0 ? last_rows : piece_rows; }, piece_mean + first,
+        piece_m2 + first, mean + g * s.C, var + g * s.C);
   }
 }
 
@@ -208,9 +210,9 @@ void apply(Queue&, const BatchNormShape& s, ConstSeries x_series, const float* s
   });
 }
 
-void finish_statistics(Queue& queue, const BatchNormShape& s, const float* record_mean, const float* record_m2,
-                       const LayerStatistics& layer) {
-  combine(s, record_mean, record_m2, layer.mean, layer.var);
+void finish_statistics(Queue& queue, const BatchNormShape& s, const float* piece_mean, const float* piece_m2,
+                       int piece_rows, const LayerStatistics& layer) {
+  combine(s, piece_mean, piece_m2, piece_rows, layer.mean, layer.var);
   if (layer.running_mean)
     update_running(queue, s, layer.mean, layer.var, layer.momentum, layer.running_mean, layer.running_var);
   fold(queue, s, layer.mean, layer.var, layer.gamma, layer.beta, layer.eps, layer.scale, layer.shift);
@@ -328,15 +330,15 @@ void backward_sums(Queue&, const BatchNormShape& s, ConstSeries dz_series, const
   parallel_for(s.N, [&](int64_t n) { cpu::record_gradient_sums(sums, n, s.N, s.L, s.C, dz); });
 }
 
-void backward_finish(Queue&, const BatchNormShape& s, const float* record_g, const float* record_gd, const float* var,
-                     float eps, const float* scale, bool training, float* offset, float* slope, float* dgamma,
-                     float* dbeta, GradientMode parameters) {
+void backward_finish(Queue&, const BatchNormShape& s, const float* piece_g, const float* piece_gd, int pieces,
+                     const float* var, float eps, const float* scale, bool training, float* offset, float* slope,
+                     float* dgamma, float* dbeta, GradientMode parameters) {
   const size_t channels = size_t(s.groups) * s.C;
   GroupSums sums{std::vector<double>(channels), std::vector<double>(channels)};
-  for (int64_t n = 0; n < s.N; ++n)
-    for (int64_t c = 0, to = n / (s.N / s.groups) * s.C; c < s.C; ++c) {
-      sums.g[to + c] += record_g[n * s.C + c];
-      sums.gd[to + c] += record_gd[n * s.C + c];
+  for (int64_t p = 0; p < int64_t{s.N} * pieces; ++p)
+    for (int64_t c = 0, to = p / (int64_t{s.N} / s.groups * pieces) * s.C; c < s.C; ++c) {
+      sums.g[to + c] += piece_g[p * s.C + c];
+      sums.gd[to + c] += piece_gd[p * s.C + c];
     }
   store_parameter_gradients(s, sums, var, eps, dgamma, dbeta, parameters);
   if (training) return store_offsets_and_slopes(s, sums, var, eps, scale, offset, slope);

@@ -35,11 +35,20 @@ struct PendingGradient {
   const float* slope = nullptr;   // [groups, C]
 };
 
+/// Who goes on to add up records can take less than whole ones: kernels that make a record in tiles then need not join
+/// them, which is a launch. At the most so many pieces a record has, of at least 64 rows, in each class of positions
+/// (kernels/conv1d: the input gradient has as many as its stride).
+constexpr int most_pieces(int rows, int classes = 1) {
+  return rows / 64 + classes;
+}
+
 /// The sums of each record of a gradient dz, for the BatchNorm of the output that it belongs to.
 struct RecordGradientSums {
   NormalizedOutput output{};
-  float* g = nullptr;   // [N, C]: Σ_l g; null: not wanted
-  float* gd = nullptr;  // [N, C]: Σ_l g · (y − mean)
+  float* g = nullptr;     // [N, C]: Σ_l g; null: not wanted
+  float* gd = nullptr;    // [N, C]: Σ_l g · (y − mean)
+  int* pieces = nullptr;  // on the host. Given, with 1: g and gd have room for [N, most_pieces(L, stride), C], and are
+                          // [N, pieces, C], of as many pieces as are left here
 };
 
 }  // namespace systole::kernels

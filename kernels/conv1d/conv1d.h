@@ -33,8 +33,11 @@ void check(const Conv1dShape& shape);
 /// Per-record moments of y, written while y is still in cache: BatchNorm's statistics without a pass of their own.
 /// mean[n, o] = (1/L_out) Σ_l y[n, l, o];  m2[n, o] = Σ_l (y[n, l, o] − mean[n, o])².
 struct RecordMoments {
-  float* mean = nullptr;  // [N, C_out]; null: not wanted
-  float* m2 = nullptr;    // [N, C_out]
+  float* mean = nullptr;      // [N, C_out]; null: not wanted
+  float* m2 = nullptr;        // [N, C_out]
+  int* piece_rows = nullptr;  // on the host. Given, with L_out: mean and m2 have room for [N, most_pieces(L_out),
+                              // C_out], and are those of pieces of as many outputs as are left here, the last perhaps
+                              // of fewer: [N, ⌈L_out / piece_rows⌉, C_out]
 };
 
 /// Series of one call are stored alike, f32 or bf16; moments and sums are those of the f32 values, before they are

@@ -454,13 +454,17 @@ __global__ void __launch_bounds__(kMomentThreads) combine_moments(const float* _
 }
 
 /// What tiles of kRows outputs find out of their record: its moments, or the sums of its gradient. A record of one tile
-/// has them at once; otherwise they wait in `bytes()` of memory, and join() adds them up in the order of the tiles.
+/// has them at once, and who takes pieces gets those of the tiles; otherwise they wait in `bytes()` of memory, and
+/// join() adds them up in the order of the tiles.
 template <int kRows>
 struct TileResults {
   RecordMoments moments;    // where tiles leave them
   RecordGradientSums sums;  // likewise
 
-  TileResults(const WindowProduct& p, const WindowTensors& t) : moments(t.moments), sums(t.sums), p_(p), t_(t) {}
+  TileResults(const WindowProduct& p, const WindowTensors& t) : moments(t.moments), sums(t.sums), p_(p), t_(t) {
+    if (moments.mean && moments.piece_rows) *moments.piece_rows = kRows;
+    if (sums.g && sums.pieces) *sums.pieces = p.tiles();
+  }
 
   size_t bytes() const { return wait() ? 2 * values() * sizeof(float) : 0; }
   void place(std::byte* memory) {
@@ -481,7 +485,10 @@ struct TileResults {
   }
 
  private:
-  bool wait() const { return (t_.moments.mean || t_.sums.g) && p_.tiles() > 1; }
+  bool wait() const {
+    const bool joined = (t_.moments.mean && !t_.moments.piece_rows) || (t_.sums.g && !t_.sums.pieces);
+    return joined && p_.tiles() > 1;
+  }
   size_t values() const { return static_cast<size_t>(int64_t{p_.N} * p_.out_channels * p_.tiles()); }
 
   const WindowProduct& p_;

@@ -178,42 +178,61 @@ TEST_CASE("batch_norm: the variance survives a mean of 1000 deviations") {
   check_close(var, exact.var, 1e-6, "var");
 }
 
-TEST_CASE("batch_norm: a layer is finished from moments per record: statistics, running ones, scale and shift") {
-  for (const BatchNormShape& s : shapes()) {
-    const Layer l(s, 1000);
-    const BatchNormShape records{.groups = s.N, .N = s.N, .L = s.L, .C = s.C};
-    auto moments = reference::batch_norm_statistics(records, to_double(l.x));
-    for (double& m2 : moments.var) m2 *= s.L;
-    const std::vector<float> record_mean(moments.mean.begin(), moments.mean.end());
-    const std::vector<float> record_m2(moments.var.begin(), moments.var.end());
-    const bool moves = s.rows_per_group() > 1;  // one row has no variance
-    const std::vector<float> before = random_normal(s.C, 5);
-    std::vector<float> mean(l.mean.size()), var(mean), scale(mean), shift(mean), running_mean(before),
-        running_var(before);
-    {
-      OnDevice d;
-      bn().finish_statistics(
-          d.queue(), s, d.in(record_mean), d.in(record_m2),
-          {d.in(l.gamma), d.in(l.beta), kEps, 0.1f, d.out(mean), d.out(var), d.out(scale), d.out(shift),
-           moves ? d.out(running_mean) : nullptr, moves ? d.out(running_var) : nullptr});
-    }
-    Layer by_parts(l);
-    by_parts.mean = mean;
-    by_parts.var = var;
-    by_parts.fold();
-    CHECK_MESSAGE(scale == by_parts.scale, text(s));
-    CHECK_MESSAGE(shift == by_parts.shift, text(s));
-    std::vector<float> expected_mean(before), expected_var(before);
-    if (moves) {
-      OnDevice d;
-      bn().update_running(d.queue(), s, d.in(mean), d.in(var), 0.1f, d.out(expected_mean), d.out(expected_var));
-    }
-    CHECK_MESSAGE(running_mean == expected_mean, text(s));
-    CHECK_MESSAGE(running_var == expected_var, text(s));
-    const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
-    check_close(mean, exact.mean, 2e-7, text(s) + " mean");
-    check_close(var, exact.var, 1e-4, text(s) + " var");  // record means near 1000 are rounded to 3e-5
+/// Mean and M2 of the pieces of a layer's records, piece_rows each.
+struct PieceMoments {
+  std::vector<float> mean, m2;
+
+  PieceMoments(const Layer& l, int piece_rows) {
+    const BatchNormShape& s = l.s;
+    for (int n = 0; n < s.N; ++n)
+      for (int first = 0; first < s.L; first += piece_rows) {
+        const int rows = std::min(piece_rows, s.L - first);
+        const auto begin = l.x.begin() + (ptrdiff_t{n} * s.L + first) * s.C;
+        const auto moments = reference::batch_norm_statistics({.groups = 1, .N = 1, .L = rows, .C = s.C},
+                                                              to_double({begin, begin + ptrdiff_t{rows} * s.C}));
+        for (int c = 0; c < s.C; ++c) {
+          mean.push_back(static_cast<float>(moments.mean[c]));
+          m2.push_back(static_cast<float>(moments.var[c] * rows));
+        }
+      }
   }
+};
+
+TEST_CASE("batch_norm: a layer is finished from moments of records or their pieces: statistics, scale and shift") {
+  for (const BatchNormShape& s : shapes())
+    for (int piece_rows : {s.L, 5}) {
+      CAPTURE(text(s));
+      CAPTURE(piece_rows);
+      const Layer l(s, 1000);
+      const PieceMoments pieces(l, piece_rows);
+      const bool moves = s.rows_per_group() > 1;  // one row has no variance
+      const std::vector<float> before = random_normal(s.C, 5);
+      std::vector<float> mean(l.mean.size()), var(mean), scale(mean), shift(mean), running_mean(before),
+          running_var(before);
+      {
+        OnDevice d;
+        bn().finish_statistics(
+            d.queue(), s, d.in(pieces.mean), d.in(pieces.m2), piece_rows,
+            {d.in(l.gamma), d.in(l.beta), kEps, 0.1f, d.out(mean), d.out(var), d.out(scale), d.out(shift),
+             moves ? d.out(running_mean) : nullptr, moves ? d.out(running_var) : nullptr});
+      }
+      Layer by_parts(l);
+      by_parts.mean = mean;
+      by_parts.var = var;
+      by_parts.fold();
+      CHECK(scale == by_parts.scale);
+      CHECK(shift == by_parts.shift);
+      std::vector<float> expected_mean(before), expected_var(before);
+      if (moves) {
+        OnDevice d;
+        bn().update_running(d.queue(), s, d.in(mean), d.in(var), 0.1f, d.out(expected_mean), d.out(expected_var));
+      }
+      CHECK(running_mean == expected_mean);
+      CHECK(running_var == expected_var);
+      const auto exact = reference::batch_norm_statistics(s, to_double(l.x));
+      check_close(mean, exact.mean, 2e-7, "mean");
+      check_close(var, exact.var, 1e-4, "var");  // means near 1000 are rounded to 3e-5
+    }
 }
 
 TEST_CASE("batch_norm: two groups move the running statistics like two forward passes, with the unbiased variance") {
@@ -241,7 +260,7 @@ TEST_CASE("batch_norm: one row per group has no variance, and a sentence says so
   const std::string sentence = sentence_of<Error>(
       [&] { bn().update_running(d.queue(), s, d.in(values), d.in(values), 0.1f, d.out(running), d.out(running)); });
   CHECK(sentence.find("2 records of length 1 in 2 groups") != std::string::npos);
-  CHECK_THROWS_WITH_AS(bn().finish_statistics(d.queue(), s, d.in(values), d.in(values),
+  CHECK_THROWS_WITH_AS(bn().finish_statistics(d.queue(), s, d.in(values), d.in(values), 1,
                                               {d.in(values), d.in(values), kEps, 0.1f, d.out(values), d.out(values),
                                                d.out(values), d.out(values), d.out(running), d.out(running)}),
                        doctest::Contains("2 records of length 1 in 2 groups"), Error);
@@ -397,8 +416,30 @@ TEST_CASE("batch_norm: the backward pass in three parts gives what the whole one
       }
       {
         OnDevice d;
-        bn().backward_finish(d.queue(), s, d.in(g), d.in(gd), d.in(l.var), kEps, d.in(l.scale), training, d.out(offset),
-                             d.out(slope), d.out(parts.dgamma), d.out(parts.dbeta), kOverwrite);
+        bn().backward_finish(d.queue(), s, d.in(g), d.in(gd), 1, d.in(l.var), kEps, d.in(l.scale), training,
+                             d.out(offset), d.out(slope), d.out(parts.dgamma), d.out(parts.dbeta), kOverwrite);
+      }
+      {
+        // Of three pieces that have a quarter, a half and a quarter of each sum, which are no roundings.
+        const auto in_pieces = [&](const std::vector<float>& sums) {
+          std::vector<float> pieces;
+          for (size_t n = 0; n < static_cast<size_t>(s.N); ++n)
+            for (float share : {0.25f, 0.5f, 0.25f})
+              for (size_t c = 0; c < static_cast<size_t>(s.C); ++c) pieces.push_back(share * sums[n * s.C + c]);
+          return pieces;
+        };
+        const std::vector<float> piece_g = in_pieces(g), piece_gd = in_pieces(gd);
+        std::vector<float> other_offset(offset.size()), other_slope(slope.size()), dgamma(size_t(s.C)), dbeta(dgamma);
+        {
+          OnDevice d;
+          bn().backward_finish(d.queue(), s, d.in(piece_g), d.in(piece_gd), 3, d.in(l.var), kEps, d.in(l.scale),
+                               training, d.out(other_offset), d.out(other_slope), d.out(dgamma), d.out(dbeta),
+                               kOverwrite);
+        }
+        check_close(other_offset, offset, 1e-6, "offset from pieces");
+        check_close(other_slope, slope, 1e-6, "slope from pieces");
+        check_close(dgamma, parts.dgamma, 1e-6, "dgamma from pieces");
+        check_close(dbeta, parts.dbeta, 1e-6, "dbeta from pieces");
       }
       {
         OnDevice d;

@@ -248,3 +248,65 @@ TEST_CASE("conv1d by wgmma: weights that are packed together give the same bits,
   CHECK(PackedWeights::find(queue, layout, elsewhere) == nullptr);
   CHECK(PackedWeights::find(queue, layout, on_device + count) == nullptr);
 }
+
+TEST_CASE("conv1d: pieces of records that were asked for have their moments and sums, of either implementation") {
+  const auto both = tables();
+  if (!both) return;
+  const auto size = [](int N, int pieces, int C) { return static_cast<size_t>(N) * pieces * C; };
+  for (const Conv1dShape& s :
+       {Conv1dShape{2, 300, 16, 64, 3, 2, 1, 1}, {2, 250, 64, 128, 3, 1, 1, 1}, {2, 9, 8, 16, 1, 3, 0, 1}})
+    for (const Conv1dKernels* conv : {&both->wgmma, &both->portable}) {
+      CAPTURE(text(s));
+      const WgmmaProblem p(s, true);
+      const Results whole(*conv, p);
+      int piece_rows = s.L_out(), pieces = 1;
+      const int most = most_pieces(s.L_out()), most_of_gradient = most_pieces(s.L, s.stride);
+      std::vector<bf16> y(p.dy.size()), dz(p.x.size());
+      std::vector<float> mean(size(s.N, most, s.C_out)), m2(mean), g(size(s.N, most_of_gradient, s.C_in)), gd(g);
+      {
+        OnDevice d(Precision::bf16);
+        conv->forward(d.queue(), s, d.in(p.x), p.affine(d), d.in(p.w), d.in(p.bias), d.out(y),
+                      {d.out(mean), d.out(m2), &piece_rows});
+        RecordGradientSums sums = p.sums(d, g, gd);
+        sums.pieces = &pieces;
+        conv->input_gradient(d.queue(), s, d.in(p.dy), {}, d.in(p.w), d.out(dz), GradientMode::overwrite, sums);
+      }
+      CHECK(widened(y) == widened(whole.y));
+      CHECK(widened(dz) == widened(whole.dz));
+      const int moments = (s.L_out() + piece_rows - 1) / piece_rows;
+      REQUIRE(moments <= most);
+      CHECK((moments > 1) == (s.L_out() > 128));
+      REQUIRE(pieces <= most_of_gradient);
+      CHECK((pieces > s.stride) == (s.L > 128 * s.stride));
+
+      std::vector<double> joined_mean, joined_m2, joined_g, joined_gd;
+      for (int n = 0; n < s.N; ++n) {
+        for (int c = 0; c < s.C_out; ++c) {
+          double rows = 0, of_mean = 0, of_m2 = 0;
+          for (int piece = 0; piece < moments; ++piece) {
+            const size_t at = size(n, moments, s.C_out) + size(piece, 1, s.C_out) + static_cast<size_t>(c);
+            const double more = std::min(piece_rows, s.L_out() - piece * piece_rows), delta = mean[at] - of_mean;
+            of_mean += delta * more / (rows + more);
+            of_m2 += m2[at] + delta * delta * rows * more / (rows + more);
+            rows += more;
+          }
+          joined_mean.push_back(of_mean);
+          joined_m2.push_back(of_m2);
+        }
+        for (int c = 0; c < s.C_in; ++c) {
+          double of_g = 0, of_gd = 0;
+          for (int piece = 0; piece < pieces; ++piece) {
+            const size_t at = size(n, pieces, s.C_in) + size(piece, 1, s.C_in) + static_cast<size_t>(c);
+            of_g += g[at];
+            of_gd += gd[at];
+          }
+          joined_g.push_back(of_g);
+          joined_gd.push_back(of_gd);
+        }
+      }
+      check_close(whole.mean, joined_mean, 1e-6, "mean");
+      check_close(whole.m2, joined_m2, 1e-6, "m2");
+      check_close(whole.g, joined_g, 1e-6, "g");
+      check_close(whole.gd, joined_gd, 1e-6, "gd");
+    }
+}
