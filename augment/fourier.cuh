@@ -3,8 +3,7 @@
 // backward ones start from it, so nothing is ever permuted. All threads of the block call each step; it ends with a
 // barrier.
 //
-// Roots of unity are computed where they are used: three short polynomials cost less than a table would in shared
-// memory.
+// Roots of unity are computed where they are used: two short polynomials cost less than a table would in shared memory.
 #pragma once
 
 #include "augment/draws.h"
@@ -44,15 +43,12 @@ struct Powers {
   Root w1, w2, w3;
 };
 __device__ __forceinline__ Powers powers(int j, int n, float direction) {
-  const float turn = static_cast<float>(j) / static_cast<float>(n);
-  Powers p;
-  elementary::sin_cos_turns(turn, p.w1.sine, p.w1.cosine);
-  elementary::sin_cos_turns(2 * turn, p.w2.sine, p.w2.cosine);
-  elementary::sin_cos_turns(3 * turn, p.w3.sine, p.w3.cosine);
-  p.w1.sine *= direction;
-  p.w2.sine *= direction;
-  p.w3.sine *= direction;
-  return p;
+  Root w;
+  elementary::sin_cos_turns(static_cast<float>(j) / static_cast<float>(n), w.sine, w.cosine);
+  w.sine *= direction;
+  const Root square{w.cosine * w.cosine - w.sine * w.sine, 2 * w.cosine * w.sine};
+  return {
+      w, square, {square.cosine * w.cosine - square.sine * w.sine, square.cosine * w.sine + square.sine * w.cosine}};
 }
 
 /// One step of the Fourier transform within blocks of n quads: two steps of radix 2 in one (decimation in frequency;
@@ -62,7 +58,7 @@ __device__ inline void forward_step(Quad* x, int P, int n) {
   const int quarter = n / 4;
   for (int i = static_cast<int>(threadIdx.x); i < P / 4; i += kThreads) {
     const int j = i & (quarter - 1);  // i % quarter, a power of two
-    Quad* a = x + 4 * (i - j) + j;     // block i / quarter
+    Quad* a = x + 4 * (i - j) + j;    // block i / quarter
     const Powers w = powers(j, n, -1);
     const Quad x0 = a[0], x1 = a[quarter], x2 = a[2 * quarter], x3 = a[3 * quarter];
     const Quad even = x0 + x2, odd = x1 + x3, u = x0 - x2, v = times_i(x1 - x3);
@@ -78,7 +74,7 @@ __device__ inline void inverse_step(Quad* x, int P, int n) {
   const int quarter = n / 4;
   for (int i = static_cast<int>(threadIdx.x); i < P / 4; i += kThreads) {
     const int j = i & (quarter - 1);  // i % quarter, a power of two
-    Quad* a = x + 4 * (i - j) + j;     // block i / quarter
+    Quad* a = x + 4 * (i - j) + j;    // block i / quarter
     const Powers w = powers(j, n, 1);
     const Quad y0 = a[0], y1 = turned(a[quarter], w.w2), y2 = turned(a[2 * quarter], w.w1),
                y3 = turned(a[3 * quarter], w.w3);

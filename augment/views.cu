@@ -41,6 +41,14 @@ __device__ __forceinline__ void for_leads(const Body& body) {
   for (int s = 0; s < kLeads; ++s) body(s);
 }
 
+/// body(i) for the thread's share of 0 … count − 1. Not unrolled: the kernel is long, and what it executes must fit
+/// into the instruction cache of a multiprocessor.
+template <class Body>
+__device__ __forceinline__ void for_own(int count, const Body& body) {
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) body(i);
+}
+
 /// What the threads of a block share by value.
 struct Block {
   const ViewShape& shape;
@@ -74,11 +82,11 @@ __device__ void draw(const Block& block, const Recipe& recipe) {
 __device__ void find_partners(const Block& block) {
   Shared& shared = block.shared;
   uint64_t mixup = 0, cutmix = 0;
-  for (int n = static_cast<int>(threadIdx.x); n < block.shape.N; n += kThreads) {
+  for_own(block.shape.N, [&](int n) {
     const PartnerKeys keys = partner_keys(block.name, block.source.records[n]);
     mixup = mixup > ~keys.mixup ? mixup : ~keys.mixup;
     cutmix = cutmix > ~keys.cutmix ? cutmix : ~keys.cutmix;
-  }
+  });
   mixup = warp_max(mixup);
   cutmix = warp_max(cutmix);
   if (threadIdx.x % 32 == 0) {
@@ -188,9 +196,8 @@ __device__ __forceinline__ Quad read_at(const Block& block, int l, const Read& r
 __device__ __forceinline__ void load(const Block& block) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
-  const int thread = static_cast<int>(threadIdx.x);
   if (plan.rotated) {
-    for (int l = thread; l < block.L(); l += kThreads) {
+    for_own(block.L(), [&](int l) {
       Quad value{};
       if (plan.kept.contains(l)) {
         const Quad vector = read_at(block, l, [&](int i) { return read_vector(block, i); });
@@ -200,24 +207,24 @@ __device__ __forceinline__ void load(const Block& block) {
         });
       }
       block.x[l] = value;
-    }
+    });
     return;
   }
   const Calibration calibration(block, block.name.record);
   const int16_t* samples = block.record(block.name.record);
-  for (int l = thread; l < block.L(); l += kThreads) {
+  for_own(block.L(), [&](int l) {
     Quad value{};
     if (plan.kept.contains(l))
       value = calibration(read_at(block, l, [&](int i) { return read_samples(block, samples, i); }));
     block.x[l] = value;
-  }
+  });
 }
 
 /// What mixup and CutMix put in from other records.
 __device__ __forceinline__ void mix(const Block& block) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
-  for (int l = static_cast<int>(threadIdx.x); l < block.L(); l += kThreads) {
+  for_own(block.L(), [&](int l) {
     Quad value = block.x[l];
     if (plan.mixed) {
       const auto partner = static_cast<uint32_t>(~shared.mixup_key[0]);
@@ -226,7 +233,7 @@ __device__ __forceinline__ void mix(const Block& block) {
     if (plan.cut && plan.cut_segment.contains(l))
       value = read_millivolts(block, static_cast<uint32_t>(~shared.cutmix_key[0]), plan.start + l);
     block.x[l] = value;
-  }
+  });
 }
 
 /// Zero-phase band-pass: the transform of the circle, times a response that is real, transformed back.
@@ -236,11 +243,11 @@ __device__ void band_pass(const Block& block, int P) {
   const int L = block.L(), room = P - L;
   __syncthreads();
   // The circle is closed: the view's end mirrored, fading into its mirrored beginning.
-  for (int i = static_cast<int>(threadIdx.x); i < room; i += kThreads) {
+  for_own(room, [&](int i) {
     const float turn = (static_cast<float>(i) + 0.5f) / static_cast<float>(room);
     const float beginning = turn * turn * (3 - 2 * turn);
     x[L + i] = x[circle_mirror(L - 1 - i, L)] * (1 - beginning) + x[circle_mirror(room - 1 - i, L)] * beginning;
-  }
+  });
   __syncthreads();
   const bool of_3 = P % 3 == 0;
   if (of_3) forward_step_of_3(x, P);
@@ -253,7 +260,8 @@ __device__ void band_pass(const Block& block, int P) {
     const auto f_hz = static_cast<float>(frequency_of_row(p, P)) * hz;
     return band_pass_response(f_hz, plan.low_hz, plan.high_hz) / static_cast<float>(P);
   };
-  for (int p = 2 * static_cast<int>(threadIdx.x); p < P; p += 2 * kThreads) {
+  for_own(P / 2, [&](int pair) {
+    const int p = 2 * pair;
     Quad a = x[p], b = x[p + 1];
     const float response_a = scaled_response(p), response_b = scaled_response(p + 1);
     if (n == 2) {  // a last step of radix 2, there and back
@@ -266,7 +274,7 @@ __device__ void band_pass(const Block& block, int P) {
     }
     x[p] = a;
     x[p + 1] = b;
-  }
+  });
   __syncthreads();
   for (n = n == 2 ? 8 : 4; n <= largest; n *= 4) inverse_step(x, P, n);
   if (of_3) inverse_step_of_3(x, P);
@@ -285,31 +293,38 @@ __device__ __forceinline__ Quad sum_over_threads(Quad value, Quad (&of_warp)[kTh
 
 /// Standard deviation of each lead over the view.
 __device__ Quad deviation(const Block& block) {
-  const int thread = static_cast<int>(threadIdx.x), L = block.L();
+  const int L = block.L();
   const float share = 1 / static_cast<float>(L);
   Quad sum{}, squares{};
-  for (int l = thread; l < L; l += kThreads) sum = sum + block.x[l];
+  for_own(L, [&](int l) { sum = sum + block.x[l]; });
   const Quad mean = sum_over_threads(sum, block.shared.of_warp) * share;
-  for (int l = thread; l < L; l += kThreads) {
+  for_own(L, [&](int l) {
     const Quad difference = block.x[l] - mean;
     for_leads([&](int s) { squares.lead[s] += difference.lead[s] * difference.lead[s]; });
-  }
+  });
   Quad result = sum_over_threads(squares, block.shared.of_warp) * share;
   for_leads([&](int s) { result.lead[s] = std::sqrt(result.lead[s]); });
   return result;
 }
 
-/// Gain and offset, then all that is added.
+/// Gain and offset, then all that is added. What would change nothing is left out, here and in write().
 __device__ void scale_and_add(const Block& block) {
   const Shared& shared = block.shared;
   const ViewPlan& plan = shared.plan;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int l = thread; l < block.L(); l += kThreads) {
-    Quad value = block.x[l];
-    for_leads(
-        [&](int s) { value.lead[s] = value.lead[s] * (plan.gain * shared.lead[s].gain) + shared.lead[s].offset_mv; });
-    block.x[l] = value;
-  }
+  Quad gain, offset;
+  bool scales = false;
+  for_leads([&](int s) {
+    gain.lead[s] = plan.gain * shared.lead[s].gain;
+    offset.lead[s] = shared.lead[s].offset_mv;
+    scales |= gain.lead[s] != 1 || offset.lead[s] != 0;
+  });
+  if (scales)
+    for_own(block.L(), [&](int l) {
+      Quad value = block.x[l];
+      for_leads([&](int s) { value.lead[s] = value.lead[s] * gain.lead[s] + offset.lead[s]; });
+      block.x[l] = value;
+    });
+  if (!plan.noise && !plan.muscle && !plan.artifact && !plan.mains && plan.step_at >= block.L()) return;
 
   Quad noise{};  // the standard deviation of white noise: the sum of two independent normal values is one
   if (plan.noise) {
@@ -329,7 +344,7 @@ __device__ void scale_and_add(const Block& block) {
   const auto normals = [&](Draw what, int l, float(&normal)[4]) {
     RandomStream::to_normals(block.name.stream(what).block(static_cast<uint32_t>(l) * quads + quad), normal);
   };
-  for (int l = thread; l < block.L(); l += kThreads) {
+  for_own(block.L(), [&](int l) {
     Quad value = block.x[l];
     if (plan.noise) {
       float normal[4];
@@ -355,7 +370,7 @@ __device__ void scale_and_add(const Block& block) {
     if (plan.mains) add_sine(plan.mains_turns_per_sample, &LeadPlan::mains);
     if (l >= plan.step_at) for_leads([&](int s) { value.lead[s] += shared.lead[s].step_mv; });
     block.x[l] = value;
-  }
+  });
 }
 
 /// Within a dropout, a point of the straight line between its neighbours; at an end of the view, where one is missing,
@@ -395,20 +410,26 @@ __device__ void write(const Block& block, S* out) {  // [L, C], from the first l
   const ViewPlan& plan = shared.plan;
   const int L = block.L(), C = block.shape.C;
   Quad factor{}, shift{};
+  bool masks = plan.kept.begin > 0 || plan.kept.end < L || plan.time_mask.begin < plan.time_mask.end;
   for_leads([&](int s) {
     if (s >= block.count) return;
+    const LeadPlan& lead = shared.lead[s];
+    masks |= lead.masked || lead.cut_out.begin < lead.cut_out.end || lead.circular_mask.begin < lead.circular_mask.end;
     factor.lead[s] = 1 / block.source.std[block.first + s];
     shift.lead[s] = -block.source.mean[block.first + s] / block.source.std[block.first + s];
   });
-  for (int l = static_cast<int>(threadIdx.x); l < L; l += kThreads) {
+  for_own(L, [&](int l) {
     Quad value = bridged(block, l);
-    const bool nothing = !plan.kept.contains(l) || plan.time_mask.contains(l);
-    for_leads([&](int s) {
-      const LeadPlan& lead = shared.lead[s];
-      const bool masked = nothing || lead.masked || lead.cut_out.contains(l) || lead.circular_mask.contains(l) ||
-                          lead.circular_mask.contains(l + L);
-      value.lead[s] = masked ? 0 : value.lead[s] * factor.lead[s] + shift.lead[s];
-    });
+    for_leads([&](int s) { value.lead[s] = value.lead[s] * factor.lead[s] + shift.lead[s]; });
+    if (masks) {
+      const bool nothing = !plan.kept.contains(l) || plan.time_mask.contains(l);
+      for_leads([&](int s) {
+        const LeadPlan& lead = shared.lead[s];
+        if (nothing || lead.masked || lead.cut_out.contains(l) || lead.circular_mask.contains(l) ||
+            lead.circular_mask.contains(l + L))
+          value.lead[s] = 0;
+      });
+    }
     S* to = out + static_cast<size_t>(l) * C;
     if (C % kLeads == 0)
       store(to, value);
@@ -416,7 +437,7 @@ __device__ void write(const Block& block, S* out) {  // [L, C], from the first l
       for_leads([&](int s) {
         if (s < block.count) store(to + s, value.lead[s]);
       });
-  }
+  });
 }
 
 /// Block (v·N + n, q): leads 4q … 4q + 3 of view v of record n. P: the filter's circle.

@@ -11,8 +11,10 @@
 #if defined(__CUDACC__)
 #define SYSTOLE_HOST_DEVICE __host__ __device__
 #define SYSTOLE_HOST_DEVICE_INLINE __host__ __device__ __forceinline__
+#define SYSTOLE_HOST_DEVICE_CALL __host__ __device__ __noinline__  // once in a kernel, however often it is used
 #else
 #define SYSTOLE_HOST_DEVICE
+#define SYSTOLE_HOST_DEVICE_CALL
 #define SYSTOLE_HOST_DEVICE_INLINE [[gnu::always_inline]] inline  // a loop with a call in it stays scalar
 #endif
 
@@ -70,7 +72,7 @@ SYSTOLE_HOST_DEVICE_INLINE void sin_cos_turns(float u, float& sine, float& cosin
 }
 
 /// log x for normal x > 0, within 3 ulp: log m = 2 artanh((m − 1)/(m + 1)), its series to the 23rd power.
-SYSTOLE_HOST_DEVICE inline double log(double x) {
+SYSTOLE_HOST_DEVICE_CALL inline double log(double x) {
   const auto bits = same_bits<int64_t>(x) - 0x3FE6A09E667F3BCD;  // √½
   const auto e = static_cast<double>(bits >> 52);
   const double m = same_bits<double>((bits & 0x000FFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD);
@@ -81,7 +83,7 @@ SYSTOLE_HOST_DEVICE inline double log(double x) {
 }
 
 /// e^x for |x| ≤ 700, within 2 ulp: e^x = 2^k e^r with |r| ≤ ½ ln 2, its series to the 13th power.
-SYSTOLE_HOST_DEVICE inline double exp(double x) {
+SYSTOLE_HOST_DEVICE_CALL inline double exp(double x) {
   const double k = ::rint(x * 1.4426950408889634);
   const double r = ::fma(k, -1.9082149292705877e-10, ::fma(k, -0.69314718036912382, x));  // ln 2 in two parts
   double p = 1.0;

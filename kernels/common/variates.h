@@ -9,7 +9,7 @@ namespace systole {
 /// The logarithm of a Gamma(shape, 1) variate, shape > 0; uses blocks first_block, first_block + 1, … of the stream,
 /// less than 1.4 on average. Marsaglia and Tsang: "A simple method for generating gamma variables", ACM TOMS 26 (2000).
 /// For shape < 1: Gamma(shape) = Gamma(shape + 1) · U^(1/shape), in logarithms, since the power underflows.
-SYSTOLE_HOST_DEVICE inline double log_gamma_variate(const RandomStream& stream, uint32_t first_block, double shape) {
+SYSTOLE_HOST_DEVICE_CALL inline double log_gamma_variate(RandomStream stream, uint32_t first_block, double shape) {
   const bool boosted = shape < 1;
   const double d = (boosted ? shape + 1 : shape) - 1.0 / 3, c = 1 / ::sqrt(9 * d);
   double log_variate = 0;

@@ -25,7 +25,8 @@ __global__ __launch_bounds__(kThreads, 4) void mask(BlockMaskShape s, const S* x
   const int64_t i = int64_t{blockIdx.y} * kThreads + threadIdx.x;
   if (i >= int64_t{s.L} * s.C) return;
   const RandomStream stream(s.seed, Purpose::block_mask, s.step, blockIdx.x);
-  const bool masked = stream.uniform(static_cast<uint32_t>(i / (int64_t{s.block} * s.C))) < s.p;
+  const auto draw = static_cast<uint32_t>(i / (int64_t{s.block} * s.C));
+  const bool masked = RandomStream::to_uniform(stream.block(draw / 4).word[draw % 4]) < s.p;
   const int64_t at = int64_t{blockIdx.x} * s.L * s.C + i;
   y[at] = masked ? S{} : x[at];
 }
