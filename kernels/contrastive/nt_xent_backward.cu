@@ -24,16 +24,12 @@ namespace {
 
 constexpr int kThreads = 256;  // of the kernel with one thread per row
 
-/// What a row's sum becomes for the weights: 1/r_i in the scale of e_ij, or its logarithm in units of ln 2; 0 beyond M.
+/// normalizer_of all rows.
 __global__ __launch_bounds__(kThreads, 4) void normalizers(const float* __restrict__ log_sum,  // [M]
                                                            int M, int padded_M, Exponent exponent,
                                                            float* __restrict__ normalizer) {  // [padded_M]
-  constexpr double kLog2E = 1.44269504088896340736;
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= padded_M) return;
-  const double log2_sum = i < M ? log_sum[i] * kLog2E : 0;
-  const double value = exponent.offset_per_row ? log2_sum : exp2(-log2_sum - exponent.shift);
-  normalizer[i] = i < M ? static_cast<float>(value) : 0.0f;
+  if (i < padded_M) normalizer[i] = normalizer_of(log_sum, i, M, exponent);
 }
 
 /// Writes w_ij for a tile of s_ij. Zero on the diagonal and outside of the matrix.
@@ -125,9 +121,8 @@ void backward_by_wgmma(Queue& queue, const NtXentShape& shape, const float* z, c
   auto* normalizer = reinterpret_cast<float*>(memory + normalizer_at);
   auto* out = reinterpret_cast<float*>(memory + out_at);
 
-  const WgmmaRows rows = wgmma_rows_of(queue, shape, z, reinterpret_cast<uint4*>(memory + rows_at));
-  launch(queue, {.grid = {ceil_div(static_cast<int>(padded_M), kThreads)}, .block = {kThreads}}, normalizers, log_sum,
-         shape.M, static_cast<int>(padded_M), exponent, normalizer);
+  const WgmmaRows rows =
+      wgmma_rows_of(queue, shape, z, reinterpret_cast<uint4*>(memory + rows_at), log_sum, normalizer);
   launch(queue, {.grid = {stripes, parts}, .block = {kMixThreads}, .shared_bytes = sizeof(WgmmaMixShared)},
          mix_rows_wgmma, rows, exponent, normalizer, out);
   launch(queue, {.grid = {ceil_div(int64_t{shape.M} * shape.D, int64_t{kFinishThreads})}, .block = {kFinishThreads}},

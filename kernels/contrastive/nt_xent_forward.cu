@@ -25,8 +25,10 @@
 namespace systole::kernels::SYSTOLE_TARGET {
 namespace {
 
-constexpr int kPieces = 256;         // of the triangle
-constexpr int kFinishThreads = 256;  // rows per block of the last stages
+constexpr int kPieces = 256;                        // of the triangle
+constexpr int kFinishThreads = 256;                 // of a block of the last stages
+constexpr int kMostRows = 1024;                     // that one block finishes, and the loss with them
+constexpr int kFinishRows = 32, kFinishRanges = 8;  // of a block, where there are more
 constexpr double kLn2 = 0.69314718055994530942;
 
 /// Keeps s_ip(i) as the tile has it, so that its rounding cancels in log_sum − c·s_ip. Rows of the second view add
@@ -184,13 +186,31 @@ __global__ __launch_bounds__(kProductThreads, 2) void sum_stripes(PackedRows<P> 
   }
 }
 
-/// log Σ_{j≠i} exp(c (s_ij − 1)) from the parts of row i, `stride` from part to part.
-__device__ double log_of_sum(const float* part, int parts, int64_t stride, const Exponent& exponent) {
+// The last stage of a row. Its parts are `stride` apart; a block has blockDim.x rows, and blockDim.y threads for each,
+// which take every blockDim.y-th part: a thread alone would wait for up to 256 of them, one after the other.
+
+struct FinishShared {
+  BlockSumScratch<double> of_block;
+  double range[kFinishRanges][kFinishRows];
+};
+
+/// log Σ_{j≠i} exp(c (s_ij − 1)) from the parts of the thread's row; in the threads with threadIdx.y = 0.
+__device__ double log_of_sum(const float* part, int parts, int64_t stride, const Exponent& exponent,
+                             FinishShared& shared) {
   double sum = 0;
-  for (int p = 0; p < parts; ++p) sum += double{part[p * stride]};
+#pragma unroll 8
+  for (int p = static_cast<int>(threadIdx.y); p < parts; p += static_cast<int>(blockDim.y))
+    sum += double{part[p * stride]};
+  if (blockDim.y > 1) {
+    shared.range[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    sum = 0;
+    for (unsigned range = 0; range < blockDim.y; ++range) sum += shared.range[range][threadIdx.x];
+  }
   return log(sum) - exponent.shift * kLn2;
 }
-__device__ double log_of_sum(const ScaledSum* part, int parts, int64_t stride, const Exponent&) {
+/// blockDim.y is 1.
+__device__ double log_of_sum(const ScaledSum* part, int parts, int64_t stride, const Exponent&, FinishShared&) {
   float largest = part[0].largest;
   for (int p = 1; p < parts; ++p) largest = part[p * stride].largest > largest ? part[p * stride].largest : largest;
   double sum = 0;
@@ -199,24 +219,30 @@ __device__ double log_of_sum(const ScaledSum* part, int parts, int64_t stride, c
   return log(sum) + double{largest} * kLn2;
 }
 
-/// One row per thread: log_sum, and the block's share of Σ_i [ log_sum_i − c (s_ip(i) − 1) ].
+/// log_sum, and the block's share of Σ_i [ log_sum_i − c (s_ip(i) − 1) ]; or, by the only block, the loss, which is
+/// their mean.
 template <class Part>
-__global__ __launch_bounds__(kFinishThreads, 4) void finish_rows(const Part* __restrict__ part,  // [parts, padded_M]
-                                                                 int parts, int padded_M, int M, Exponent exponent,
-                                                                 const float* __restrict__ positive,  // [M / 2]
-                                                                 float* __restrict__ log_sum,         // [M]
-                                                                 double* __restrict__ loss_part) {    // [blocks]
-  auto& scratch_of_sum = *dynamic_shared<BlockSumScratch<double>>();
-  const int64_t i = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x;
+__global__ __launch_bounds__(kMostRows, 1) void finish_rows(const Part* __restrict__ part,  // [parts, padded_M]
+                                                            int parts, int padded_M, int M, Exponent exponent,
+                                                            const float* __restrict__ positive,  // [M / 2]
+                                                            float* __restrict__ log_sum,         // [M]
+                                                            double* __restrict__ loss_part,      // [blocks]
+                                                            float* __restrict__ loss_of_all) {
+  auto& shared = *dynamic_shared<FinishShared>();
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const double log_of_row = log_of_sum(part + (i < M ? i : 0), parts, padded_M, exponent, shared);
   double loss = 0;
-  if (i < M) {
-    const double log_of_row = log_of_sum(part + i, parts, padded_M, exponent);
+  if (i < M && threadIdx.y == 0) {
     const double logit = double{exponent.scale} * (double{positive[i % (M / 2)]} - 1) * kLn2;
     log_sum[i] = static_cast<float>(log_of_row);
     loss = log_of_row - logit;
   }
-  loss = block_sum(loss, scratch_of_sum);
-  if (threadIdx.x == 0) loss_part[blockIdx.x] = loss;
+  loss = blockDim.y > 1 ? warp_sum(loss) : block_sum(loss, shared.of_block);
+  if (threadIdx.x > 0 || threadIdx.y > 0) return;
+  if (gridDim.x == 1)
+    *loss_of_all = static_cast<float>(loss / M);
+  else
+    loss_part[blockIdx.x] = loss;
 }
 
 /// One block: *loss = the sum of the parts over M.
@@ -233,11 +259,16 @@ __global__ __launch_bounds__(kFinishThreads, 4) void mean_loss(const double* __r
 template <class Part>
 void finish(Queue& queue, const NtXentShape& shape, const Exponent& exponent, const Part* sums, int64_t parts,
             int padded_M, const float* positive, double* loss_part, float* loss, float* log_sum) {
-  const int blocks = ceil_div(shape.M, kFinishThreads);
-  launch(queue, {.grid = {blocks}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)},
-         finish_rows<Part>, sums, static_cast<int>(parts), padded_M, shape.M, exponent, positive, log_sum, loss_part);
+  const bool together = shape.M <= kMostRows, shared_rows = !together && std::is_same_v<Part, float>;
+  const Extent block = together      ? Extent{ceil_div(shape.M, 32) * 32}
+                       : shared_rows ? Extent{kFinishRows, kFinishRanges}
+                                     : Extent{kFinishThreads};
+  const int64_t blocks = ceil_div<int64_t>(shape.M, block.x);
+  launch(queue, {.grid = {blocks}, .block = block, .shared_bytes = sizeof(FinishShared)}, finish_rows<Part>, sums,
+         static_cast<int>(parts), padded_M, shape.M, exponent, positive, log_sum, loss_part, loss);
+  if (blocks == 1) return;
   launch(queue, {.grid = {1}, .block = {kFinishThreads}, .shared_bytes = sizeof(BlockSumScratch<double>)}, mean_loss,
-         loss_part, blocks, shape.M, loss);
+         loss_part, static_cast<int>(blocks), shape.M, loss);
 }
 
 /// Part is what rows are added up in: float with the constant offset, ScaledSum with an offset per row.
@@ -258,7 +289,7 @@ void forward(Queue& queue, const NtXentShape& shape, const Exponent& exponent, c
   const size_t rows_at = layout.add<Factor<P>>(static_cast<size_t>(packed.padded_M) * packed.padded_D);
   const size_t sums_at = layout.add<Part>(static_cast<size_t>(parts) * packed.padded_M);
   const size_t positive_at = layout.add<float>(static_cast<size_t>(shape.M / 2));
-  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishThreads)));
+  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishRows)));
   auto* memory = scratch<std::byte>(queue, layout.bytes());
   packed.rows = reinterpret_cast<Factor<P>*>(memory + rows_at);
   auto* sums = reinterpret_cast<Part*>(memory + sums_at);
@@ -283,7 +314,7 @@ void forward_by_wgmma(Queue& queue, const NtXentShape& shape, const float* z, fl
   const size_t rows_at = layout.add<uint4>(padded_M * kWgmmaOctets);
   const size_t sums_at = layout.add<float>(static_cast<size_t>(parts) * padded_M);
   const size_t positive_at = layout.add<float>(static_cast<size_t>(shape.M / 2));
-  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishThreads)));
+  const size_t loss_at = layout.add<double>(static_cast<size_t>(ceil_div(shape.M, kFinishRows)));
   auto* memory = scratch<std::byte>(queue, layout.bytes());
   auto* sums = reinterpret_cast<float*>(memory + sums_at);
   auto* positive = reinterpret_cast<float*>(memory + positive_at);
