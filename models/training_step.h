@@ -55,8 +55,8 @@ class TrainingStep {
   /// What the last step compared, [slots · N, D], slot after slot; empty where nothing is compared, and of "moco".
   Tensor embeddings() const { return embeddings_.empty() ? Tensor() : embeddings_.at(sizes_.at(next_ - 1)); }
 
-  /// Bytes that the tensors of a step of so many records take, counted in a dry run. What kernels need while they run
-  /// is not among them: some megabytes.
+  /// Bytes that the tensors of a step of so many records take, counted in a dry run. What kernels need while they run,
+  /// and on Hopper the packed weights, 4 bytes for each of a convolution, are not among them: some megabytes.
   size_t bytes(int64_t records) { return measure(records).bytes; }
   /// Makes room for a step of so many bytes in one piece.
   void reserve(size_t bytes) { arena_.reserve(bytes); }

@@ -318,7 +318,7 @@ __global__ __launch_bounds__(kChannels* kRanges* kGroupsAtOnce) void finish_laye
 #pragma unroll 1
   for (int first = 0; first < groups; first += static_cast<int>(blockDim.z)) {
     const int group = first + z < groups ? first + z : 0;  // those beyond the last compute what nobody reads
-    const int64_t of_group = group * parts.count * C;
+    const int64_t of_group = int64_t{group} * parts.count * C;
     const Moments moments = combined(parts, c, C, piece_mean + of_group, piece_m2 + of_group, shared.of_group[z]);
     if (writes && first + z < groups) {
       const int64_t at = int64_t{group} * C + c;

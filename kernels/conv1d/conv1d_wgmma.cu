@@ -123,7 +123,10 @@ WgmmaGradient gradient_of(const Conv1dShape& s, const WindowProduct& forward, in
   p.shape = s, p.L_out = s.L_out();
   p.period = forward.period, p.tap_slots = forward.tap_slots;
   const auto products_of = [&](int phase) { return ceil_div(forward.taps_of(phase), product_taps); };
-  const auto slots_of = [&](int phase) { return kDepth + (products_of(phase) * product_taps - 1) * p.tap_slots; };
+  const auto slots_of = [&](int phase) {  // more than a block has room for are all the same
+    const int64_t slots = kDepth + (int64_t{products_of(phase)} * product_taps - 1) * p.tap_slots;
+    return static_cast<int>(std::min<int64_t>(slots, 1 << 16));
+  };
   p.phase_slots = p.slots = slots_of(0);
   p.products = products_of(0);
   if (forward.phases() > 1) {
@@ -160,7 +163,7 @@ void weight_gradient(Queue& queue, const Conv1dShape& s, ConstSeries x, const Pe
   using Kernel = WgmmaGradientKernel<1, 1, 128>;
   const WindowProduct forward = window_product_of(s, false);
   const auto fits = [&](const WgmmaGradient& p) { return forward.phases() <= 2 && p.slots <= Kernel::kMostSlots; };
-  int product_taps = s.C_in <= kWgmmaChunk / 4 ? 4 : s.C_in <= kWgmmaChunk / 2 ? 2 : 1;
+  int product_taps = s.K == 1 || s.C_in > kWgmmaChunk / 2 ? 1 : s.C_in > kWgmmaChunk / 4 ? 2 : 4;
   if (!fits(gradient_of(s, forward, product_taps))) product_taps = 1;
   const WgmmaGradient p = gradient_of(s, forward, product_taps);
   if (!fits(p) || !can_compute(queue, forward, x, pending_dy) || !in_octets(dy, s.C_out))

@@ -9,8 +9,8 @@
 //   dy   l = 0  | l = 1  | …
 //
 // An instruction has 64 rows. Where there are at most 32 or 16 channels c, they are those of two or four taps of a
-// phase: lines of z are as much shorter, and the next tap's rows lie D lines further, which is where the operand looks
-// for its next rows (group_bytes of WarpgroupOperand).
+// phase, so that a block has up to 16 taps: lines of z are as much shorter, and the next tap's rows lie D lines
+// further, which is where the operand looks for its next rows (group_bytes of WarpgroupOperand).
 //
 // Four warpgroups share the taps. While they multiply unit u, the copies of units u + 1 and u + 2 arrive. The halves of
 // the block take turns: one copies and normalises the even units, the other the odd ones (measured: 8 % faster than all
@@ -29,7 +29,7 @@ struct WgmmaGradient {
   int period, tap_slots;  // taps k, k + period, … form a phase; from one to the next, windows move by tap_slots
   int phase_slots;        // of the first phase; a multiple of 8 where a second one follows it
   int slots;              // of all phases
-  int chunks, panels;     // of 64 channels c, and of kColumns channels o
+  int chunks, panels;     // of kTapRows channels c, and of kColumns channels o
   int products;           // of up to kProductTaps taps of a phase, which an instruction has together
   int product_groups;     // of as many as a block has sums for
   int units_per_record, splits;

@@ -93,6 +93,44 @@ struct Lines {
   }
 };
 
+/// sum, as wgmma leaves it, in c [64, 64].
+__device__ void store_sums(const float (&sum)[32], float* c) {
+  const int row = static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+  for (int i = 0; i < 32; ++i)
+    c[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2] = sum[i];
+}
+
+template <int kLineBytes>
+struct Windows {
+  static constexpr int kValues = kLineBytes / 2, kLines = 64;
+  alignas(1024) uint16_t x[kLines][kValues];
+  alignas(1024) uint16_t b[16][64];
+};
+
+template <int kLineBytes>
+__global__ void __launch_bounds__(128)
+    multiply_windows(int group_lines, int first_line, const float* x, const float* b, float* c) {
+  using W = Windows<kLineBytes>;
+  auto& shared = *dynamic_shared<W>();
+  for (int i = static_cast<int>(threadIdx.x); i < W::kLines * W::kValues; i += 128) {
+    const int line = i / W::kValues, at = i % W::kValues;
+    shared.x[line][swizzled<kLineBytes>(line, at / 8) * 8 + at % 8] = to_bf16(x[i]).bits;
+  }
+  for (int i = static_cast<int>(threadIdx.x); i < 16 * 64; i += 128)
+    shared.b[i / 64][swizzled<128>(i / 64, i % 64 / 8) * 8 + i % 8] = to_bf16(b[i]).bits;
+  fence_for_wgmma();
+  __syncthreads();
+  float sum[32];
+  wgmma_fence();
+  wgmma<Major::row, Major::row>(sum,
+                                WarpgroupOperand::of_lines<kLineBytes>(shared.x[first_line], group_lines * kLineBytes),
+                                WarpgroupOperand::of_lines<128>(shared.b), false);
+  wgmma_commit();
+  wgmma_wait<0>();
+  sums_are_there(sum);
+  store_sums(sum, c);
+}
+
 template <int kLineBytes, Major kMajor>
 __global__ void __launch_bounds__(128) multiply_lines(int first_line, const float* a, const float* b, float* c) {
   auto& lines = *dynamic_shared<Lines<kLineBytes, kMajor>[2]>();
@@ -106,9 +144,7 @@ __global__ void __launch_bounds__(128) multiply_lines(int first_line, const floa
   wgmma_commit();
   wgmma_wait<0>();
   sums_are_there(sum);
-  const int row = static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
-  for (int i = 0; i < 32; ++i)
-    c[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2] = sum[i];
+  store_sums(sum, c);
 }
 
 __global__ void __launch_bounds__(64) round_values(int count, const float* x, float* y, uint32_t* packed) {
@@ -143,6 +179,14 @@ void wgmma_of_lines(Queue& queue, int line_bytes, bool row_major, int first_line
   if (line_bytes == 32) return of_major.template operator()<32>();
   line_bytes == 64 ? of_major.template operator()<64>() : of_major.template operator()<128>();
 }
+void wgmma_of_windows(Queue& queue, int line_bytes, int group_lines, int first_line, const float* x, const float* b,
+                      float* c) {
+  const auto start = [&]<int kLineBytes>() {
+    launch(queue, {.grid = {1}, .block = {128}, .shared_bytes = sizeof(Windows<kLineBytes>)},
+           multiply_windows<kLineBytes>, group_lines, first_line, x, b, c);
+  };
+  line_bytes == 32 ? start.template operator()<32>() : start.template operator()<64>();
+}
 void round(Queue& queue, int count, const float* x, float* y, uint32_t* packed) {
   launch(queue, {.grid = {ceil_div(count, 64)}, .block = {64}}, round_values, count, x, y, packed);
 }
@@ -154,6 +198,7 @@ extern const IntrinsicKernels intrinsics{.mma_bf16 = mma_bf16,
                                          .ldmatrix = ldmatrix,
                                          .cp_async = cp_async_groups,
                                          .wgmma = wgmma_of_lines,
+                                         .wgmma_windows = wgmma_of_windows,
                                          .round = round};
 
 }  // namespace systole::kernels::SYSTOLE_TARGET

@@ -21,6 +21,11 @@ struct IntrinsicKernels {
   /// on.
   Entry<"test.wgmma", void(int line_bytes, bool row_major, int first_line, const float* a, const float* b, float* c)>
       wgmma;
+  /// c [64, 64] = a · b, b [16, 64], by wgmma, where rows of a are windows of lines x [64, line_bytes / 2]: with n
+  /// values in a line, a[r, k] = x[first_line + r / n · group_lines + k, r % n]. line_bytes: 32 or 64.
+  Entry<"test.wgmma_windows",
+        void(int line_bytes, int group_lines, int first_line, const float* x, const float* b, float* c)>
+      wgmma_windows;
   /// y[i] = exp2_approx(x[i]); packed[i] = bf16 of (x[i], −x[i]).
   Entry<"test.round", void(int count, const float* x, float* y, uint32_t* packed)> round;
 };

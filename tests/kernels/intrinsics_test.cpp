@@ -116,6 +116,33 @@ TEST_CASE("intrinsics: wgmma reads lines of 32, 64 and 128 bytes, from any line 
       }
 }
 
+TEST_CASE("intrinsics: groups of rows that wgmma reads may overlap, some lines apart: windows of the same lines") {
+  if (!has_wgmma()) return;
+  for (int line_bytes : {32, 64})
+    for (int group_lines : {1, 2, 3, 5, 8})
+      for (int first_line : {0, 1, 6, 13}) {
+        CAPTURE(line_bytes);
+        CAPTURE(group_lines);
+        CAPTURE(first_line);
+        const auto values = static_cast<size_t>(line_bytes) / 2;
+        std::vector<float> x(64 * values), b(16 * 64);  // small whole numbers: their sums are exact
+        for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7 % 31) - 15;
+        for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i * 11 % 29) - 14;
+        std::vector<float> expected(64 * 64);
+        for (size_t i = 0; i < expected.size(); ++i)
+          for (size_t k = 0; k < 16; ++k) {
+            const size_t row = i / 64;
+            const size_t line = static_cast<size_t>(first_line) + row / values * static_cast<size_t>(group_lines) + k;
+            expected[i] += x[line * values + row % values] * b[k * 64 + i % 64];
+          }
+        OnDevice d;
+        std::vector<float> c(expected.size(), NAN);
+        table().wgmma_windows(d.queue(), line_bytes, group_lines, first_line, d.in(x), d.in(b), d.out(c));
+        d.finish();
+        CHECK(c == expected);
+      }
+}
+
 TEST_CASE("intrinsics: powers of two are within 2 ulp, pairs of bf16 round to the nearest even") {
   if (!has_intrinsics()) return;
   std::vector<float> x = random_normal(1000, 1, 20.0f);
