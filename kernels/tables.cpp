@@ -8,6 +8,7 @@
 #include "kernels/contrastive/sigmoid_loss.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/conv1d/implementation.h"
+#include "kernels/conv1d/packed_weights.h"
 #include "kernels/cuda/device.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linear/linear.h"
@@ -40,6 +41,12 @@ const Conv1dKernels& conv1d_kernels(Device device) {
 #endif
   if (convolves_by_wgmma(device)) return simt::conv1d_wgmma;
   return SYSTOLE_TABLE_OF(device, conv1d);
+}
+const WeightPacking& weight_packing_of([[maybe_unused]] Device device) {
+#if defined(SYSTOLE_CUDA)
+  if (device == Device::cuda) return cuda::weight_packing;
+#endif
+  return simt::weight_packing;
 }
 const ElementwiseKernels& elementwise_kernels(Device device) {
   return SYSTOLE_TABLE_OF(device, elementwise);

@@ -144,6 +144,11 @@ struct RunPlace {
   __device__ __forceinline__ int channel(int j) const { return first_channel + channel_in_block(j); }
 };
 
+/// Steps that a kernel which also stores loads before it uses the first of them: a load behind a store to memory that
+/// might be the same waits for it.
+template <int V>
+inline constexpr int kStepsAtOnce = V == 1 ? 8 : 4;
+
 /// The values of the thread's steps first … first + N − 1; 0 after its last one.
 template <int V, int N, class S>
 __device__ __forceinline__ void load_steps(Vector<V> (&values)[N], const RunPlace<V>& here, int first, const S* from) {

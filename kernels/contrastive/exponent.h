@@ -2,7 +2,10 @@
 // (README.md, "A constant softmax offset").
 #pragma once
 
+#include <cmath>
 #include <numbers>
+
+#include "kernels/common/elementary.h"
 
 namespace systole::kernels {
 
@@ -24,6 +27,13 @@ inline Exponent exponent_of(float temperature) {
   const double wanted = temperature >= kPlainTemperature || per_row ? 0 : kExponentShift;
   const auto scale = static_cast<float>(exact), offset = static_cast<float>(wanted - exact);
   return {.scale = scale, .offset = offset, .offset_per_row = per_row, .shift = double{offset} + scale};
+}
+
+/// What the log_sum of a row becomes for the weights of the gradient: 1/r_i in the scale of e_ij, or its logarithm in
+/// units of ln 2.
+SYSTOLE_HOST_DEVICE inline float normalizer_of(float log_sum, const Exponent& exponent) {
+  const double log2_sum = log_sum * std::numbers::log2e;
+  return static_cast<float>(exponent.offset_per_row ? log2_sum : ::exp2(-log2_sum - exponent.shift));
 }
 
 }  // namespace systole::kernels

@@ -24,12 +24,12 @@ namespace {
 
 constexpr int kThreads = 256;  // of the kernel with one thread per row
 
-/// normalizer_of all rows.
+/// normalizer_of all rows; 0 beyond M.
 __global__ __launch_bounds__(kThreads, 4) void normalizers(const float* __restrict__ log_sum,  // [M]
                                                            int M, int padded_M, Exponent exponent,
                                                            float* __restrict__ normalizer) {  // [padded_M]
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < padded_M) normalizer[i] = normalizer_of(log_sum, i, M, exponent);
+  if (i < padded_M) normalizer[i] = i < M ? normalizer_of(log_sum[i], exponent) : 0;
 }
 
 /// Writes w_ij for a tile of s_ij. Zero on the diagonal and outside of the matrix.

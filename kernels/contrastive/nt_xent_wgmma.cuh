@@ -25,15 +25,6 @@ struct WgmmaRows {
   uint4* rows;  // [tiles, kWgmmaOctets, kWgmmaTile]
 };
 
-/// What the log_sum of row i becomes for the weights of the gradient: 1/r_i in the scale of e_ij, or its logarithm in
-/// units of ln 2; 0 beyond M.
-__device__ __forceinline__ float normalizer_of(const float* log_sum, int64_t i, int M, const Exponent& exponent) {
-  constexpr double kLog2E = 1.44269504088896340736;
-  if (i >= M) return 0;
-  const double log2_sum = log_sum[i] * kLog2E;
-  return static_cast<float>(exponent.offset_per_row ? log2_sum : exp2(-log2_sum - exponent.shift));
-}
-
 /// Block (tile, octet): a thread packs eight numbers of a row; of the first octet it also makes the row's normalizer,
 /// where that is wanted.
 __global__ void __launch_bounds__(kWgmmaTile) pack_octets_of_rows(const float* __restrict__ z,  // [M, D]
@@ -43,7 +34,7 @@ __global__ void __launch_bounds__(kWgmmaTile) pack_octets_of_rows(const float* _
                                                                   float* __restrict__ normalizer) {  // [rows]
   const int row = static_cast<int>(threadIdx.x), octet = static_cast<int>(blockIdx.y);
   const int64_t i = int64_t{blockIdx.x} * kWgmmaTile + row;
-  if (log_sum && octet == 0) normalizer[i] = normalizer_of(log_sum, i, to.M, exponent);
+  if (log_sum && octet == 0) normalizer[i] = i < to.M ? normalizer_of(log_sum[i], exponent) : 0;
   Octet numbers;
 #pragma unroll
   for (int e = 0; e < 8; ++e) numbers.value[e] = i < to.M && octet * 8 + e < to.D ? z[i * to.D + octet * 8 + e] : 0;

@@ -9,18 +9,11 @@ namespace {
 
 thread_local PackedWeights* current = nullptr;
 
-void pack(Queue& queue, std::span<const PackOrder> orders) {
-#if defined(SYSTOLE_CUDA)
-  if (queue.device() == Device::cuda) return cuda::weight_packing.pack(queue, orders);
-#endif
-  simt::weight_packing.pack(queue, orders);
-}
-
 }  // namespace
 
 PackedWeights::Scope::Scope(PackedWeights& weights) : outer_(current) {
   Queue queue(weights.device_);
-  if (!weights.orders_.empty()) pack(queue, weights.orders_);
+  if (!weights.orders_.empty()) weight_packing_of(queue.device()).pack(queue, weights.orders_);
   current = &weights;
 }
 
@@ -36,7 +29,7 @@ const std::byte* PackedWeights::find(Queue& queue, const PackedLayout& layout, c
   if (known != current->orders_.end()) return known->packed;
   current->memory_.push_back(allocate_memory(queue.device(), layout.bytes()));
   current->orders_.push_back({layout, w, current->memory_.back().get()});
-  pack(queue, {&current->orders_.back(), 1});
+  weight_packing_of(queue.device()).pack(queue, {&current->orders_.back(), 1});
   return current->orders_.back().packed;
 }
 

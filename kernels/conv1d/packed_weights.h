@@ -81,6 +81,9 @@ namespace cuda {
 extern const WeightPacking weight_packing;
 }
 
+/// Of cuda or simt.
+const WeightPacking& weight_packing_of(Device device);
+
 /// Packed weights that are kept, among those in a range of memory: a model's parameters. Weights elsewhere are packed
 /// by whoever needs them.
 class PackedWeights {

@@ -96,7 +96,6 @@ __global__ __launch_bounds__(kRunThreads, kSums ? 3 : 4) void spread_mean(Channe
                                                                           int records_per_group,
                                                                           float* piece_g,     // [N, pieces, C]
                                                                           float* piece_gd) {  // [N, pieces, C]
-  constexpr int kBatch = V == 1 ? 8 : 4;
   const RunPlace<V> here(r, blockIdx.x);
   Vector<V> part = of_channels(here, dy + here.group * r.C), mean{}, scale{}, shift{}, sum_g{}, sum_gd{};
   for (int j = 0; j < V; ++j) part.lane[j] /= L;
@@ -106,11 +105,11 @@ __global__ __launch_bounds__(kRunThreads, kSums ? 3 : 4) void spread_mean(Channe
     scale = of_channels(here, output.scale + channels);
     shift = of_channels(here, output.shift + channels);
   }
-  for (int first = 0; first < kValues / V; first += kBatch) {
-    Vector<V> values[kBatch] = {}, y[kBatch];
+  for (int first = 0; first < kValues / V; first += kStepsAtOnce<V>) {
+    Vector<V> values[kStepsAtOnce<V>] = {}, y[kStepsAtOnce<V>];
     if constexpr (kSums) load_steps(y, here, first, output.y.as<S>());
     if (accumulate) load_steps(values, here, first, dz);
-    for (int k = 0; k < kBatch; ++k) {
+    for (int k = 0; k < kStepsAtOnce<V>; ++k) {
       if (first + k >= here.steps) break;
       for (int j = 0; j < V; ++j) values[k].lane[j] += part.lane[j];
       store_floats(dz + here.at(first + k), values[k]);
