@@ -244,9 +244,10 @@ void launch_finish(Queue& queue, const BatchNormShape& s, const Statistics& stat
 
 /// The second pass, in reverse order of the pieces as in apply_affine.
 template <int V, class S>
-__global__ __launch_bounds__(kRunThreads, 3) void store_dx(ChannelRuns r, Backward<S> b, Slopes slopes,
-                                                           S* dx,  // [N, L, C], may be dy
-                                                           bool accumulate) {
+__global__ __launch_bounds__(kRunThreads, sizeof(S) == 2 ? 4 : 3) void store_dx(ChannelRuns r, Backward<S> b,
+                                                                                Slopes slopes,
+                                                                                S* dx,  // [N, L, C], may be dy
+                                                                                bool accumulate) {
   const RunPlace<V> here(r, gridDim.x - 1 - blockIdx.x);
   const int64_t channels = here.group * r.C;
   const Vector<V> mean = of_channels(here, b.mean + channels);

@@ -19,6 +19,7 @@
 #include <initializer_list>
 #include <numeric>
 
+#include "kernels/common/divider.h"
 #include "kernels/common/intrinsics.h"
 #include "kernels/common/launch.h"
 
@@ -35,6 +36,7 @@ struct ChannelRuns {
   int width = 0;       // lanes of a run: a multiple of C and of V
   int part = 0;        // of them for one block
   int64_t pieces = 0;  // of a group
+  Divider by_channels{}, by_width{}, by_pieces{};
 
   Extent grid() const { return {groups * pieces, ceil_div(width, part)}; }
   Extent block(int V) const { return {ceil_div(part / V, 32) * 32}; }
@@ -49,6 +51,7 @@ inline ChannelRuns channel_runs(int64_t groups, int64_t rows, int C, int V, int 
   else  // then V divides C
     r.width = C, r.part = ceil_div(C / V, ceil_div(C, limit)) * V;
   r.pieces = ceil_div(r.values, int64_t{r.width} * r.steps);
+  r.by_channels = Divider(C), r.by_width = Divider(r.width), r.by_pieces = Divider(std::max<int64_t>(r.pieces, 1));
   return r;
 }
 
@@ -115,23 +118,29 @@ struct RunPlace {
   int lane;           // of the block: the thread's first
   int steps;          // that the thread takes; 0 when it has no lanes
   int C, width;
+  Divider by_channels;
   int64_t offset;  // in [groups, rows, C], of the thread's first value
 
   /// `block`: which piece; the part of the run is blockIdx.y.
-  __device__ __forceinline__ RunPlace(const ChannelRuns& r, int64_t block)
+  __device__ __forceinline__ RunPlace(const ChannelRuns& r, unsigned block)
       : piece(block),
-        group(block / r.pieces),
+        group(r.by_pieces.quotient(block)),
         first_channel(static_cast<int>(blockIdx.y) * r.part),
         lane(V * static_cast<int>(threadIdx.x)),
         C(r.C),
-        width(r.width) {
+        width(r.width),
+        by_channels(r.by_channels) {
     const int piece_size = width * r.steps;
     const int64_t piece_in_group = piece - group * r.pieces, start = piece_in_group * piece_size;
     const int size = r.values - start < piece_size ? static_cast<int>(r.values - start) : piece_size;
     const int left = lane < r.part ? size - first_channel - lane : 0;
-    rows = size / C;
-    row = piece_in_group * (piece_size / C) + lane / C;
-    steps = first_channel + lane < width && left > 0 ? (left + width - 1) / width : 0;
+    const auto rows_of = [&](int values) {
+      return static_cast<int>(by_channels.quotient(static_cast<unsigned>(values)));
+    };
+    rows = rows_of(size);
+    row = piece_in_group * rows_of(piece_size) + rows_of(lane);
+    const bool has_lanes = first_channel + lane < width && left > 0;
+    steps = has_lanes ? static_cast<int>(r.by_width.quotient(static_cast<unsigned>(left + width - 1))) : 0;
     offset = group * r.values + start + first_channel + lane;
   }
 
@@ -140,7 +149,9 @@ struct RunPlace {
   /// Rows between two steps.
   __device__ __forceinline__ int rows_per_step() const { return width / C; }
   /// Lane j of the thread belongs to channel first_channel + channel_in_block(j).
-  __device__ __forceinline__ int channel_in_block(int j) const { return (lane + j) % C; }
+  __device__ __forceinline__ int channel_in_block(int j) const {
+    return static_cast<int>(by_channels.rest(static_cast<unsigned>(lane + j)));
+  }
   __device__ __forceinline__ int channel(int j) const { return first_channel + channel_in_block(j); }
 };
 

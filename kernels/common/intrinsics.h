@@ -41,6 +41,13 @@ __device__ __forceinline__ float max_or_nan(float a, float b) {
   return larger;
 }
 
+/// The same of each of two bf16 values.
+__device__ __forceinline__ uint32_t max_or_nan_bf16x2(uint32_t a, uint32_t b) {
+  uint32_t larger;
+  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(larger) : "r"(a), "r"(b));
+  return larger;
+}
+
 /// Two floats as bf16: `low` in the lower half.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   uint32_t packed;
@@ -118,6 +125,7 @@ using ::systole::simt::exp2_approx;
 using ::systole::simt::ldmatrix_x4;
 using ::systole::simt::ldmatrix_x4_transposed;
 using ::systole::simt::max_or_nan;
+using ::systole::simt::max_or_nan_bf16x2;
 using ::systole::simt::mma_m16n8k16_bf16;
 using ::systole::simt::mma_m16n8k8_tf32;
 using ::systole::simt::pack_bf16;

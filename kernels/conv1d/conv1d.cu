@@ -46,9 +46,7 @@ void launch_window_product(Queue& queue, WindowProduct p, const WindowTensors& t
   using Kernel = WindowKernel<P, S, kRows, kColumns>;
   using Value = typename Kernel::Value;
   constexpr int kChunk = Format<P>::kChunk;
-  p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
-  p.panels = ceil_div(p.out_channels, kColumns);
-  p.chunks = ceil_div(p.in_channels, kChunk);
+  p.cut(kRows, kColumns, kChunk, t.groups());
 
   const size_t packed_bytes = sizeof(Value) * kChunk * kColumns * static_cast<size_t>(p.panels) *
                               static_cast<size_t>(p.chunks) * static_cast<size_t>(p.K);

@@ -43,9 +43,7 @@ template <bool kGradient, int kRows, int kColumns, int kTaps>
 void launch_window_product(Queue& queue, const WindowProduct& product, const WindowTensors& t) {
   using Window = WgmmaWindow<kGradient, kRows, kColumns, kTaps>;
   WgmmaProduct<kTaps> p(product);
-  p.row_tiles = ceil_div(ceil_div(p.out_rows, p.classes), kRows);
-  p.panels = ceil_div(p.out_channels, kColumns);
-  p.chunks = ceil_div(p.in_channels, Window::kChunk);
+  p.cut(kRows, kColumns, Window::kChunk, t.groups());
 
   const PackedLayout layout{p, p.in_channels, p.out_channels, kTaps, kColumns};
   const std::byte* packed = PackedWeights::find(queue, layout, t.w);

@@ -60,23 +60,40 @@ __device__ __forceinline__ void copy_octet(uint4* to, const bf16* from, bool exi
 /// A pending normalisation of one octet of channels, in registers.
 struct OctetAffine {
   Octet scale, shift;
-  float least;  // 0 with a ReLU, −∞ without
+  uint32_t least;  // twice as bf16: 0 with a ReLU, −∞ without
 
   __device__ __forceinline__ uint4 operator()(uint4 packed) const {
     const auto pair = [&](unsigned two, int e) {
       const float low = fmaf(float_of(two << 16), scale.value[e], shift.value[e]);
       const float high = fmaf(float_of(two & 0xffff0000u), scale.value[e + 1], shift.value[e + 1]);
-      return pack_bf16(max_or_nan(low, least), max_or_nan(high, least));
+      return max_or_nan_bf16x2(pack_bf16(low, high), least);
     };
     return make_uint4(pair(packed.x, 0), pair(packed.y, 2), pair(packed.z, 4), pair(packed.w, 6));
   }
 };
+/// Octets of floats beside each other in shared memory, the lower halves of all before the upper ones: threads that
+/// read neighbouring octets use all banks. Values of a row; kPad: in between.
+template <int kValues, int kPad = 0>
+struct OctetHalves {
+  static constexpr int kUpper = kValues / 2 + kPad;  // where the upper halves begin
+
+  static __device__ __forceinline__ int place(int value) { return value % 8 / 4 * kUpper + value / 8 * 4 + value % 4; }
+  static __device__ __forceinline__ Octet load(const float* row, int octet) {
+    return octet_of(row + octet * 4, row + kUpper + octet * 4);
+  }
+};
+
 /// The same of a chunk of channels, in shared memory.
 struct OctetNorm {
+  using Halves = OctetHalves<kWgmmaChunk>;
   alignas(16) float scale[kWgmmaChunk], shift[kWgmmaChunk];
 
+  __device__ __forceinline__ void set(int channel, float its_scale, float its_shift) {
+    scale[Halves::place(channel)] = its_scale;
+    shift[Halves::place(channel)] = its_shift;
+  }
   __device__ __forceinline__ OctetAffine affine(int octet, bool relu) const {
-    return {load_octet(scale + octet * 8), load_octet(shift + octet * 8), relu ? 0 : -INFINITY};
+    return {Halves::load(scale, octet), Halves::load(shift, octet), relu ? 0 : 0xff80ff80};
   }
 };
 
@@ -91,6 +108,7 @@ struct WgmmaWindow {
   static constexpr int kSlotsAtOnce = kThreads / kSlabOctets;
   static constexpr int kOwnSlots = ceil_div(kSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
+  using TileRow = OctetHalves<kColumns, 4>;  // so the two rows of quads that a half-warp writes lie in other banks
   static constexpr int kPitch = kColumns + kTilePad;
   static constexpr int kColumnOctets = kColumns / 8;
   static constexpr int kParts = kThreads / kColumnOctets;  // threads that share eight columns of the tile
@@ -111,15 +129,12 @@ struct WgmmaWindow {
   const WgmmaProduct<kTaps>& p;
   const WindowBlock& block;
   Shared& shared;
-  int group;         // of the record, where a normalisation is pending
   int class_row;     // kGradient: of output 0 of the class at slot 0 of its phase
   const bf16* rows;  // the record's, from the thread's octet of the first chunk on
 
   static __device__ __forceinline__ WgmmaWindow of(const WgmmaProduct<kTaps>& p, const WindowBlock& block,
-                                                   Shared& shared, const bf16* in, const PendingAffine& pending) {
-    WgmmaWindow window{p,      block,
-                       shared, pending.scale ? block.record / (p.N / pending.groups) : 0,
-                       0,      in + int64_t{block.record} * p.in_rows * p.in_channels + octet() * 8};
+                                                   Shared& shared, const bf16* in) {
+    WgmmaWindow window{p, block, shared, 0, in + int64_t{block.record} * p.in_rows * p.in_channels + octet() * 8};
     if (kGradient && block.taps > 0) window.class_row = block.first_row(p, block.phase_begin);
     return window;
   }
@@ -147,9 +162,9 @@ struct WgmmaWindow {
   __device__ __forceinline__ void load_norm(const Slab& slab, int buffer, const PendingAffine& pending) const {
     if (!pending.scale || thread_number() >= kChunk) return;
     const int c = slab.chunk * kChunk + thread_number();
-    const int64_t at = int64_t{group} * p.in_channels + c;
-    shared.in.norm[buffer].scale[thread_number()] = c < p.in_channels ? pending.scale[at] : 0;
-    shared.in.norm[buffer].shift[thread_number()] = c < p.in_channels ? pending.shift[at] : 0;
+    const int64_t at = int64_t{block.group(p)} * p.in_channels + c;
+    const bool exists = c < p.in_channels;
+    shared.in.norm[buffer].set(thread_number(), exists ? pending.scale[at] : 0, exists ? pending.shift[at] : 0);
   }
 
   /// Normalises what the thread copied, where that is pending. Padding stays zero. The copies must be there.
@@ -226,6 +241,7 @@ struct WgmmaWindow {
 template <class Window, int kRows, int kColumns>
 struct WgmmaOutputs {
   static constexpr int kParts = Window::kParts, kColumnOctets = Window::kColumnOctets;
+  static constexpr int kOwnRows = kRows / kParts;
 
   const WindowProduct& p;
   const WindowBlock& block;
@@ -236,18 +252,19 @@ struct WgmmaOutputs {
   __device__ __forceinline__ int octet() const { return thread_number() % kColumnOctets; }
   __device__ __forceinline__ int first() const { return block.panel * kColumns + octet() * 8; }
 
-  /// body(row of the tile, index of its first value in `out`) for the thread's rows.
-  template <class Body>
+  /// body(which of the thread's rows, row of the tile, index of its first value in `out`) for the thread's rows.
+  template <int kUnrolled, class Body>
   __device__ __forceinline__ void for_each_row(const Body& body) const {
     const int outputs = first() < p.out_channels ? block.outputs : 0, part = thread_number() / kColumnOctets;
     const int64_t step = int64_t{p.classes} * p.out_channels;
     int64_t at = (int64_t{block.record} * p.out_rows + block.position_class) * p.out_channels + first() +
                  (block.first_output + part) * step;
-#pragma unroll 2
-    for (int j = part; j < outputs; j += kParts, at += kParts * step) body(j, at);
+#pragma unroll kUnrolled
+    for (int i = 0; i < kOwnRows; ++i, at += kParts * step)
+      if (part + i * kParts < outputs) body(i, part + i * kParts, at);
   }
   __device__ __forceinline__ Octet tile(int j) const {
-    return load_octet(&shared.out.tile[j][octet() * 8]);
+    return Window::TileRow::load(shared.out.tile[j], octet());
   }
 
   /// The sums over all rows of two numbers of each column, for the first kColumns threads: of column sum_column().
@@ -299,7 +316,7 @@ struct WgmmaOutputs {
 #pragma unroll
       for (int e = 0; e < 8; ++e) added.value[e] = bias[first() + e];
     const Octet shift = tile(0);
-    for_each_row([&](int j, int64_t at) {
+    for_each_row<2>([&](int, int j, int64_t at) {
       Octet value = tile(j);
       if (tile_mean)
 #pragma unroll
@@ -318,23 +335,34 @@ struct WgmmaOutputs {
     if (thread_number() >= kColumns || q >= p.out_channels || block.outputs <= 0) return;
     const float mean = total.a / static_cast<float>(block.outputs);
     const int64_t to = (int64_t{block.record} * p.row_tiles + block.first_output / kRows) * p.out_channels + q;
-    tile_mean[to] = mean + shared.out.tile[0][column] + (bias ? bias[q] : 0);
+    tile_mean[to] = mean + shared.out.tile[0][Window::TileRow::place(column)] + (bias ? bias[q] : 0);
     tile_m2[to] = max_or_nan(total.b - total.a * mean, 0);
   }
 
-  /// `tile_number` is that of the block among the tiles of its record.
-  __device__ __forceinline__ void write_gradient(const RecordGradientSums& sums, int tile_number) const {
-    if (!sums.g) return for_each_row([&](int j, int64_t at) { store(tile(j), at); });
+  /// What the gradient's sums need of the thread's rows. Asked for before the tile is complete: these loads take long.
+  struct OwnRows {
+    uint4 y[kOwnRows];
+  };
+  __device__ __forceinline__ OwnRows own_rows(const RecordGradientSums& sums) const {
+    OwnRows rows{};
+    if (sums.g)
+      for_each_row<kOwnRows>(
+          [&](int i, int, int64_t at) { rows.y[i] = octet_at(sums.output.y.template as<bf16>() + at); });
+    return rows;
+  }
+
+  __device__ __forceinline__ void write_gradient(const RecordGradientSums& sums, const OwnRows& rows) const {
+    if (!sums.g) return for_each_row<1>([&](int, int j, int64_t at) { store(tile(j), at); });
     const NormalizedOutput& output = sums.output;
     Octet scale{}, shift{}, mean{}, sum_g{}, sum_gd{};
     if (first() < p.out_channels) {
-      const int64_t channel = int64_t{block.record / (p.N / output.groups)} * p.out_channels + first();
+      const int64_t channel = int64_t{block.group(p)} * p.out_channels + first();
       scale = load_octet(output.scale + channel);
       shift = load_octet(output.shift + channel);
       mean = load_octet(output.mean + channel);
     }
-    for_each_row([&](int j, int64_t at) {
-      const Octet y = unpack(octet_at(output.y.as<bf16>() + at)), dz = store(tile(j), at);
+    for_each_row<kOwnRows>([&](int i, int j, int64_t at) {
+      const Octet y = unpack(rows.y[i]), dz = store(tile(j), at);
 #pragma unroll
       for (int e = 0; e < 8; ++e) {
         const bool off = output.relu && fmaf(y.value[e], scale.value[e], shift.value[e]) <= 0;
@@ -346,7 +374,8 @@ struct WgmmaOutputs {
     const Two total = column_sums(sum_g, sum_gd);
     const int q = block.panel * kColumns + sum_column();
     if (thread_number() >= kColumns || q >= p.out_channels) return;
-    const int64_t to = (int64_t{block.record} * p.classes * p.row_tiles + tile_number) * p.out_channels + q;
+    const int64_t to =
+        (int64_t{block.record} * p.classes * p.row_tiles + block.template tile<kRows>(p)) * p.out_channels + q;
     sums.g[to] = total.a;
     sums.gd[to] = total.b;
   }
@@ -366,12 +395,12 @@ struct WgmmaOutputs {
 };
 
 /// Blocks that a multiprocessor shall hold: registers limit them.
-constexpr int wgmma_window_blocks(bool gradient, int rows, int columns) {
-  return (columns == 64 && !gradient ? 3 : 2) * 128 / rows;
+constexpr int wgmma_window_blocks(int rows, int columns) {
+  return (columns == 64 ? 3 : 2) * 128 / rows;
 }
 
 template <bool kGradient, int kRows, int kColumns, int kTaps>
-__global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRows, kColumns))
+__global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kRows, kColumns))
     window_product_wgmma(WgmmaProduct<kTaps> p,
                          const bf16* __restrict__ in,       // [N, in_rows, in_channels]
                          PendingAffine pending,             // of `in`; forward
@@ -385,7 +414,7 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
   using Window = WgmmaWindow<kGradient, kRows, kColumns, kTaps>;
   auto& shared = *dynamic_shared<typename Window::Shared>();
   const WindowBlock block = WindowBlock::of<kRows>(p);
-  const Window window = Window::of(p, block, shared, in, pending);
+  const Window window = Window::of(p, block, shared, in);
   float sum[Window::kSums] = {};
 
   // The weights of a block's steps follow each other in memory, chunk by chunk.
@@ -458,22 +487,22 @@ __global__ void __launch_bounds__(2 * kRows, wgmma_window_blocks(kGradient, kRow
       window.transform_slab(next, buffer ^ 1, pending);
     }
   }
+  const WgmmaOutputs<Window, kRows, kColumns> outputs{p, block, shared, out, accumulate};
+  const auto rows = kGradient ? outputs.own_rows(tile_sums) : decltype(outputs.own_rows(tile_sums)){};
   wgmma_wait<0>();
   sums_are_there(sum);
   __syncthreads();  // the operands' memory becomes the tile's
 
-  const int row = thread_number() / 32 * 16 + lane_number() / 4, column = lane_number() % 4 * 2;
+  const int row = thread_number() / 32 * 16 + lane_number() / 4, column = Window::TileRow::place(lane_number() % 4 * 2);
 #pragma unroll
   for (int n = 0; n < kColumns / 8; ++n)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
-      *reinterpret_cast<float2*>(&shared.out.tile[row + 8 * half][column + 8 * n]) =
+      *reinterpret_cast<float2*>(&shared.out.tile[row + 8 * half][column + 4 * n]) =
           make_float2(sum[4 * n + 2 * half], sum[4 * n + 2 * half + 1]);
   __syncthreads();
-  const WgmmaOutputs<Window, kRows, kColumns> outputs{p, block, shared, out, accumulate};
   if constexpr (kGradient)
-    outputs.write_gradient(tile_sums,
-                           static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles));
+    outputs.write_gradient(tile_sums, rows);
   else
     outputs.write(bias, tile_mean, tile_m2);
 }

@@ -155,8 +155,8 @@ struct WgmmaGradientKernel {
     const int i = thread_number(), c = first_c + i;
     if (!pending.scale || i >= kWgmmaChunk) return;
     const int64_t at = int64_t{record / (p.shape.N / pending.groups)} * p.shape.C_in + c;
-    shared.norm.scale[i] = c < p.shape.C_in ? pending.scale[at] : 0;
-    shared.norm.shift[i] = c < p.shape.C_in ? pending.shift[at] : 0;
+    const bool exists = c < p.shape.C_in;
+    shared.norm.set(i, exists ? pending.scale[at] : 0, exists ? pending.shift[at] : 0);
   }
 };
 

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <numeric>
 
+#include "kernels/common/divider.h"
 #include "kernels/common/pending.h"
 #include "kernels/common/piece_sums.h"
 #include "kernels/conv1d/conv1d.h"
@@ -45,8 +46,19 @@ struct WindowProduct : TapOrder {  // its period is s / gcd(s, d)
   int row_tiles;  // of a class
   int panels;     // of kColumns output channels
   int chunks;     // of kChunk input channels
+  Divider by_row_tiles, by_panels, by_classes;
+  Divider by_group_records;  // of the normalisation of the input that is pending, or of the output
 
   int tiles() const { return classes * row_tiles; }  // of a record
+
+  /// Blocks of rows × columns outputs, which read `chunk` channels at a time; `groups` of records are normalised.
+  void cut(int rows, int columns, int chunk, int groups) {
+    row_tiles = ceil_div(ceil_div(out_rows, classes), rows);
+    panels = ceil_div(out_channels, columns);
+    chunks = ceil_div(in_channels, chunk);
+    by_row_tiles = Divider(row_tiles), by_panels = Divider(panels), by_classes = Divider(classes);
+    by_group_records = Divider(N / groups);
+  }
 };
 
 /// A pass as a window product; all but its tiles.
@@ -80,6 +92,8 @@ struct WindowTensors {
   RecordMoments moments;             // forward
   PendingGradient pending_gradient;  // input gradient: of `in`
   RecordGradientSums sums;           // input gradient: of `out`
+
+  int groups() const { return pending.scale ? pending.groups : sums.g ? sums.output.groups : 1; }
 };
 
 /// What a block computes.
@@ -93,18 +107,18 @@ struct WindowBlock {
   static __device__ WindowBlock of(const WindowProduct& p) {
     WindowBlock b;
     unsigned block = blockIdx.x;  // blocks that read the same rows are neighbours: they run at the same time
-    const auto next = [&block](int extent) {
-      const unsigned index = block % static_cast<unsigned>(extent);
-      block /= static_cast<unsigned>(extent);
+    const auto next = [&block](const Divider& extent) {
+      const unsigned index = extent.rest(block);
+      block = extent.quotient(block);
       return static_cast<int>(index);
     };
-    b.panel = next(p.panels);
-    b.first_output = next(p.row_tiles) * kRows;
-    b.position_class = next(p.classes);
+    b.panel = next(p.by_panels);
+    b.first_output = next(p.by_row_tiles) * kRows;
+    b.position_class = next(p.by_classes);
     b.record = static_cast<int>(block);
 
-    const int class_outputs = (p.out_rows - b.position_class + p.classes - 1) / p.classes;
-    const int outputs = class_outputs - b.first_output;
+    const int before_last = p.out_rows - b.position_class + p.classes - 1;
+    const int outputs = static_cast<int>(p.by_classes.quotient(static_cast<unsigned>(before_last))) - b.first_output;
     b.outputs = outputs < kRows ? outputs : kRows;  // not positive in a class that is shorter than the longest
     b.phase_begin = 0;
     b.phase_end = p.phases();
@@ -118,12 +132,24 @@ struct WindowBlock {
 
   /// Input gradient: whether the first tap of a phase, and so every one, leads from rows of dy to the class.
   __device__ bool is_reached(const WindowProduct& p, int phase) const {
-    return (position_class + p.padding - phase * p.dilation) % p.stride == 0;
+    return p.stride == 1 || (position_class + p.padding - phase * p.dilation) % p.stride == 0;
   }
+  /// That the record belongs to.
+  __device__ int group(const WindowProduct& p) const {
+    return static_cast<int>(p.by_group_records.quotient(static_cast<unsigned>(record)));
+  }
+  /// Of the record's.
+  template <int kRows>
+  __device__ int tile(const WindowProduct& p) const {
+    return position_class * p.row_tiles + first_output / kRows;
+  }
+
   /// The row of output 0 of the class at slot 0 of a phase.
   __device__ int first_row(const WindowProduct& p, int phase) const {
     const int offset = p.tap(phase, 0) * p.dilation;
-    return p.gradient ? (position_class + p.padding - offset) / p.stride : offset - p.padding;
+    if (!p.gradient) return offset - p.padding;
+    const int rows = position_class + p.padding - offset;
+    return p.stride == 1 ? rows : rows / p.stride;
   }
 };
 
@@ -240,7 +266,7 @@ struct WindowKernel {
   __device__ __forceinline__ QuadAffine affine_of(const PendingAffine& pending, int c) const {
     float scale[4] = {}, shift[4] = {};
     if (pending.scale) {
-      const int64_t group = int64_t{block.record / (p.N / pending.groups)} * p.in_channels;
+      const int64_t group = int64_t{block.group(p)} * p.in_channels;
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         if (c + i < p.in_channels) scale[i] = pending.scale[group + c + i], shift[i] = pending.shift[group + c + i];
@@ -295,7 +321,7 @@ __device__ __forceinline__ void write_gradient(const WindowProduct& p, const Win
   const int column = thread_number() % kColumns, part = thread_number() / kColumns;
   const int q = block.panel * kColumns + column, outputs = q < p.out_channels ? block.outputs : 0;
   const int64_t first = int64_t{block.record} * p.out_rows + block.position_class;
-  const int64_t channel = int64_t{block.record / (p.N / output.groups)} * p.out_channels + q;
+  const int64_t channel = int64_t{block.group(p)} * p.out_channels + q;
   float scale = 0, shift = 0, mean = 0, sum_g = 0, sum_gd = 0;
   if (outputs > 0) scale = output.scale[channel], shift = output.shift[channel], mean = output.mean[channel];
   for (int j = part; j < outputs; j += 2) {
@@ -396,7 +422,7 @@ __global__ void __launch_bounds__(2 * kColumns, window_blocks(P, kColumns))
   __syncthreads();
   if (tile_sums.g) {
     // The tile's number is that of its block, also where it has no outputs.
-    const int tile_number = static_cast<int>(blockIdx.x / static_cast<unsigned>(p.panels)) % (p.classes * p.row_tiles);
+    const int tile_number = block.tile<kRows>(p);
     write_gradient<kColumns>(p, block, shared.out, out, accumulate, tile_sums.output, tile_number, tile_sums.g,
                              tile_sums.gd);
   } else {

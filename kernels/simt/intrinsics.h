@@ -19,6 +19,10 @@ inline float max_or_nan(float a, float b) {
 inline uint32_t pack_bf16(float low, float high) {
   return uint32_t{to_bf16(low).bits} | uint32_t{to_bf16(high).bits} << 16;
 }
+inline uint32_t max_or_nan_bf16x2(uint32_t a, uint32_t b) {
+  const auto value = [](uint32_t bits) { return to_float(bf16{static_cast<uint16_t>(bits)}); };
+  return pack_bf16(max_or_nan(value(a), value(b)), max_or_nan(value(a >> 16), value(b >> 16)));
+}
 inline uint32_t tf32_bits(float x) {
   return bits_of(to_tf32(x));
 }
