@@ -185,7 +185,7 @@ struct Backward {
   const S *x, *dy;                    // [N, L, C]
   const float *mean, *scale, *shift;  // [G, C]
   bool relu;
-  int64_t shared_by = 1;  // groups of the walk that have one group's statistics
+  Divider shared_by{};  // groups of the walk that have one group's statistics
 };
 
 /// The gradient behind the ReLU.
@@ -202,7 +202,7 @@ __global__ __launch_bounds__(kRunThreads, 3) void piece_sums(ChannelRuns r, Back
                                                              S* dx,            // [N, L, C], may be dy
                                                              bool accumulate) {
   const RunPlace<V> here(r, blockIdx.x);
-  const int64_t channels = here.group / b.shared_by * r.C;
+  const int64_t channels = int64_t{b.shared_by.quotient(static_cast<unsigned>(here.group))} * r.C;
   const Vector<V> mean = of_channels(here, b.mean + channels);
   const Vector<V> scale = of_channels(here, b.scale + channels), shift = of_channels(here, b.shift + channels);
 
@@ -317,7 +317,7 @@ void backward_sums(Queue& queue, const BatchNormShape& s, ConstSeries dz, const 
   const NormalizedOutput& o = sums.output;
   const bool vectors = fits_vectors(s.L, s.C, {o.y.address(), dz.address()});
   with_storage({o.y, dz}, [&]<class S>() {
-    const Backward<S> b{o.y.as<S>(), dz.as<S>(), o.mean, o.scale, o.shift, o.relu, s.N / o.groups};
+    const Backward<S> b{o.y.as<S>(), dz.as<S>(), o.mean, o.scale, o.shift, o.relu, Divider(s.N / o.groups)};
     (vectors ? launch_record_sums<4, S> : launch_record_sums<1, S>)(queue, s, b, sums.g, sums.gd);
   });
 }

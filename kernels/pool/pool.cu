@@ -28,14 +28,14 @@ struct MeanShared {
 template <int V, class S>
 __global__ __launch_bounds__(kRunThreads, 4) void sum_pieces(ChannelRuns r,
                                                              const S* __restrict__ x,  // [N, L, C]
-                                                             PendingAffine pending, int records_per_group,
+                                                             PendingAffine pending, Divider by_group_records,
                                                              float* piece_sum) {  // [N, pieces, C]
   auto& shared = *dynamic_shared<MeanShared>();
   const RunPlace<V> here(r, blockIdx.x);
   Vector<V> values[kValues / V], scale, shift;
   load_steps(values, here, 0, x);
   if (pending.scale) {
-    const int64_t group = here.group / records_per_group * r.C;
+    const int64_t group = int64_t{by_group_records.quotient(static_cast<unsigned>(here.group))} * r.C;
     scale = of_channels(here, pending.scale + group);
     shift = of_channels(here, pending.shift + group);
   }
@@ -75,7 +75,7 @@ void launch_mean(Queue& queue, const MeanShape& s, const S* x, const PendingAffi
   const int64_t outputs = int64_t{s.N} * s.C;
   auto* piece_sum = scratch<float>(queue, static_cast<size_t>(outputs * r.pieces));
   launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(MeanShared)}, sum_pieces<V, S>, r, x,
-         pending, s.N / pending.groups, piece_sum);
+         pending, Divider(s.N / pending.groups), piece_sum);
   launch(queue, {.grid = {ceil_div(outputs, int64_t{kThreads})}, .block = {kThreads}}, mean_of_pieces, outputs,
          r.pieces, s.L, s.C, piece_sum, y);
 }
@@ -93,14 +93,14 @@ __global__ __launch_bounds__(kRunThreads, kSums ? 3 : 4) void spread_mean(Channe
                                                                           const float* __restrict__ dy,  // [N, C]
                                                                           S* dz,                         // [N, L, C]
                                                                           bool accumulate, NormalizedOutput output,
-                                                                          int records_per_group,
+                                                                          Divider by_group_records,
                                                                           float* piece_g,     // [N, pieces, C]
                                                                           float* piece_gd) {  // [N, pieces, C]
   const RunPlace<V> here(r, blockIdx.x);
   Vector<V> part = of_channels(here, dy + here.group * r.C), mean{}, scale{}, shift{}, sum_g{}, sum_gd{};
   for (int j = 0; j < V; ++j) part.lane[j] /= L;
   if constexpr (kSums) {
-    const int64_t channels = here.group / records_per_group * r.C;
+    const int64_t channels = int64_t{by_group_records.quotient(static_cast<unsigned>(here.group))} * r.C;
     mean = of_channels(here, output.mean + channels);
     scale = of_channels(here, output.scale + channels);
     shift = of_channels(here, output.shift + channels);
@@ -133,14 +133,14 @@ void launch_spread(Queue& queue, const MeanShape& s, const float* dy, S* dz, Gra
   const auto L = static_cast<float>(s.L);
   if (!sums.g) {
     launch(queue, {.grid = r.grid(), .block = r.block(V)}, spread_mean<V, S, false>, r, L, dy, dz, accumulate,
-           NormalizedOutput{}, 1, nullptr, nullptr);
+           NormalizedOutput{}, Divider(), nullptr, nullptr);
     return;
   }
   const int64_t records = int64_t{s.N} * s.C;
   auto* const piece_g = scratch<float>(queue, static_cast<size_t>(2 * records * r.pieces));
   float* const piece_gd = piece_g + records * r.pieces;
   launch(queue, {.grid = r.grid(), .block = r.block(V), .shared_bytes = sizeof(RunSums)}, spread_mean<V, S, true>, r, L,
-         dy, dz, accumulate, sums.output, s.N / sums.output.groups, piece_g, piece_gd);
+         dy, dz, accumulate, sums.output, Divider(s.N / sums.output.groups), piece_g, piece_gd);
   launch_add_pieces(queue, piece_g, piece_gd, sums.g, sums.gd, records, r.pieces, s.C);
 }
 
