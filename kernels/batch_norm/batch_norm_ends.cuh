@@ -45,11 +45,11 @@ __device__ __forceinline__ Two sums_of_ranges(Two value, RangesShared& shared) {
   return sum;
 }
 
-/// use(p, load(p)) for the thread's parts p, in order; loads go out eight at a time, before the first is used. Neither
+/// use(p, load(p)) for the thread's parts p, in order; loads go out four at a time, before the first is used. Neither
 /// this loop nor those that follow it are unrolled: a kernel of a few microseconds waits for its own instructions.
 template <class Load, class Use>
 __device__ __forceinline__ void for_own_parts(int64_t parts, const Load& load, const Use& use) {
-  constexpr int kAtOnce = 8;
+  constexpr int kAtOnce = 4;
 #pragma unroll 1
   for (int64_t first = threadIdx.y; first < parts; first += kAtOnce * kRanges) {
     decltype(load(0)) values[kAtOnce];
