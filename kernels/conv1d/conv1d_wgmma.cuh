@@ -394,9 +394,13 @@ struct WgmmaOutputs {
   }
 };
 
-/// Blocks that a multiprocessor shall hold: registers limit them.
-constexpr int wgmma_window_blocks(int rows, int columns) {
+/// Blocks that a multiprocessor shall hold: registers limit them. For a target that never launches the kernels, one.
+constexpr int wgmma_window_blocks([[maybe_unused]] int rows, [[maybe_unused]] int columns) {
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  return 1;
+#else
   return (columns == 64 ? 3 : 2) * 128 / rows;
+#endif
 }
 
 template <bool kGradient, int kRows, int kColumns, int kTaps>
