@@ -71,8 +71,9 @@ struct OctetAffine {
     return make_uint4(pair(packed.x, 0), pair(packed.y, 2), pair(packed.z, 4), pair(packed.w, 6));
   }
 };
+
 /// Octets of floats beside each other in shared memory, the lower halves of all before the upper ones: threads that
-/// read neighbouring octets use all banks. Values of a row; kPad: in between.
+/// read neighbouring octets use all banks. kValues of them in a row, and kPad floats between the halves.
 template <int kValues, int kPad = 0>
 struct OctetHalves {
   static constexpr int kUpper = kValues / 2 + kPad;  // where the upper halves begin
@@ -83,7 +84,7 @@ struct OctetHalves {
   }
 };
 
-/// The same of a chunk of channels, in shared memory.
+/// A pending normalisation of a chunk of channels, in shared memory.
 struct OctetNorm {
   using Halves = OctetHalves<kWgmmaChunk>;
   alignas(16) float scale[kWgmmaChunk], shift[kWgmmaChunk];
