@@ -51,7 +51,7 @@ inline ChannelRuns channel_runs(int64_t groups, int64_t rows, int C, int V, int 
   else  // then V divides C
     r.width = C, r.part = ceil_div(C / V, ceil_div(C, limit)) * V;
   r.pieces = ceil_div(r.values, int64_t{r.width} * r.steps);
-  r.by_channels = Divider(C), r.by_width = Divider(r.width), r.by_pieces = Divider(std::max<int64_t>(r.pieces, 1));
+  r.by_channels = Divider(C), r.by_width = Divider(r.width), r.by_pieces = Divider(r.pieces);
   return r;
 }
 

@@ -109,7 +109,8 @@ struct WgmmaWindow {
   static constexpr int kSlotsAtOnce = kThreads / kSlabOctets;
   static constexpr int kOwnSlots = ceil_div(kSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
-  using TileRow = OctetHalves<kColumns, 4>;  // so the two rows of quads that a half-warp writes lie in other banks
+  using TileRow =
+      OctetHalves<kColumns, 4>;  // padded, so that what a half-warp writes to either half lies in other banks
   static constexpr int kPitch = kColumns + kTilePad;
   static constexpr int kColumnOctets = kColumns / 8;
   static constexpr int kParts = kThreads / kColumnOctets;  // threads that share eight columns of the tile

@@ -147,11 +147,13 @@ __global__ void __launch_bounds__(128) multiply_lines(int first_line, const floa
   store_sums(sum, c);
 }
 
-__global__ void __launch_bounds__(64) round_values(int count, const float* x, float* y, uint32_t* packed) {
+__global__ void __launch_bounds__(64)
+    round_values(int count, const float* x, float* y, uint32_t* packed, uint32_t least, uint32_t* larger) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
   y[i] = exp2_approx(x[i]);
   packed[i] = pack_bf16(x[i], -x[i]);
+  larger[i] = max_or_nan_bf16x2(packed[i], least);
 }
 
 void mma_bf16(Queue& queue, const float* a, const float* b, float* c) {
@@ -187,8 +189,8 @@ void wgmma_of_windows(Queue& queue, int line_bytes, int group_lines, int first_l
   };
   line_bytes == 32 ? start.template operator()<32>() : start.template operator()<64>();
 }
-void round(Queue& queue, int count, const float* x, float* y, uint32_t* packed) {
-  launch(queue, {.grid = {ceil_div(count, 64)}, .block = {64}}, round_values, count, x, y, packed);
+void round(Queue& queue, int count, const float* x, float* y, uint32_t* packed, uint32_t least, uint32_t* larger) {
+  launch(queue, {.grid = {ceil_div(count, 64)}, .block = {64}}, round_values, count, x, y, packed, least, larger);
 }
 
 }  // namespace

@@ -26,8 +26,9 @@ struct IntrinsicKernels {
   Entry<"test.wgmma_windows",
         void(int line_bytes, int group_lines, int first_line, const float* x, const float* b, float* c)>
       wgmma_windows;
-  /// y[i] = exp2_approx(x[i]); packed[i] = bf16 of (x[i], −x[i]).
-  Entry<"test.round", void(int count, const float* x, float* y, uint32_t* packed)> round;
+  /// y[i] = exp2_approx(x[i]); packed[i] = bf16 of (x[i], −x[i]); larger[i] = max_or_nan_bf16x2(packed[i], least).
+  Entry<"test.round", void(int count, const float* x, float* y, uint32_t* packed, uint32_t least, uint32_t* larger)>
+      round;
 };
 
 SYSTOLE_KERNEL_TABLES(IntrinsicKernels, intrinsics)

@@ -143,21 +143,26 @@ TEST_CASE("intrinsics: groups of rows that wgmma reads may overlap, some lines a
       }
 }
 
-TEST_CASE("intrinsics: powers of two are within 2 ulp, pairs of bf16 round to the nearest even") {
+TEST_CASE("intrinsics: powers of two are within 2 ulp, pairs of bf16 round to the nearest even and have a maximum") {
   if (!has_intrinsics()) return;
   std::vector<float> x = random_normal(1000, 1, 20.0f);
   x[0] = 1.00390625f;  // half-way between two bf16, the lower one even
   x[1] = 1.01171875f;  // half-way, the upper one even
   x[2] = -140;         // a denormal power becomes zero
+  x[3] = NAN;
   OnDevice d;
   std::vector<float> y(x.size());
-  std::vector<uint32_t> packed(x.size());
-  table().round(d.queue(), static_cast<int>(x.size()), d.in(x), d.out(y), d.out(packed));
+  std::vector<uint32_t> packed(x.size()), larger(x.size());
+  const uint32_t zero_and_minus_infinity = 0xff800000;
+  table().round(d.queue(), static_cast<int>(x.size()), d.in(x), d.out(y), d.out(packed), zero_and_minus_infinity,
+                d.out(larger));
   d.finish();
   CHECK((packed[0] & 0xffffu) == 0x3f80u);
   CHECK((packed[1] & 0xffffu) == 0x3f82u);
   CHECK(y[2] == 0);
-  for (size_t i = 3; i < x.size(); ++i) {
+  for (const uint32_t half : {larger[3] & 0xffffu, larger[3] >> 16}) CHECK(std::isnan(to_float(bf16{uint16_t(half)})));
+  for (size_t i = 4; i < x.size(); ++i) {
+    CHECK(larger[i] == ((packed[i] & 0xffff0000u) | (x[i] < 0 ? 0 : packed[i] & 0xffffu)));
     CHECK(packed[i] == (uint32_t{to_bf16(x[i]).bits} | uint32_t{to_bf16(-x[i]).bits} << 16));
     const double exact = std::exp2(double{x[i]});
     if (exact > 0x1p-126) CHECK(std::abs(y[i] - exact) <= 3e-7 * exact);
