@@ -109,8 +109,7 @@ struct WgmmaWindow {
   static constexpr int kSlotsAtOnce = kThreads / kSlabOctets;
   static constexpr int kOwnSlots = ceil_div(kSlots, kSlotsAtOnce);  // of a thread
   static constexpr int kWeightBuffers = 4;
-  using TileRow =
-      OctetHalves<kColumns, 4>;  // padded, so that what a half-warp writes to either half lies in other banks
+  using TileRow = OctetHalves<kColumns, 4>;  // padded: what a half-warp writes to the two halves lies in other banks
   static constexpr int kPitch = kColumns + kTilePad;
   static constexpr int kColumnOctets = kColumns / 8;
   static constexpr int kParts = kThreads / kColumnOctets;  // threads that share eight columns of the tile
