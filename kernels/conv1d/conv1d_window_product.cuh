@@ -134,16 +134,15 @@ struct WindowBlock {
   __device__ bool is_reached(const WindowProduct& p, int phase) const {
     return p.stride == 1 || (position_class + p.padding - phase * p.dilation) % p.stride == 0;
   }
-  /// That the record belongs to.
+  /// Of records that are normalised together: the record's.
   __device__ int group(const WindowProduct& p) const {
     return static_cast<int>(p.by_group_records.quotient(static_cast<unsigned>(record)));
   }
-  /// Of the record's.
+  /// Which of the record's tiles this is.
   template <int kRows>
   __device__ int tile(const WindowProduct& p) const {
     return position_class * p.row_tiles + first_output / kRows;
   }
-
   /// The row of output 0 of the class at slot 0 of a phase.
   __device__ int first_row(const WindowProduct& p, int phase) const {
     const int offset = p.tap(phase, 0) * p.dilation;
